@@ -1,0 +1,32 @@
+"""TensorFlow and Keras, imported once and without the chatter they print on the way.
+
+    from mobilenet.engine import keras, tf
+
+TensorFlow's C++ side writes to file descriptor 2 before its own log level counts, so the
+descriptor is put aside while it loads; what it said is shown if the import fails.
+"""
+
+import os
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Keras reads this when it is imported; the networks here are written for TensorFlow.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+sys.stderr.flush()
+_stderr = os.dup(2)
+with tempfile.TemporaryFile() as _said:
+    os.dup2(_said.fileno(), 2)
+    try:
+        import keras
+        import tensorflow as tf
+    except BaseException:
+        _said.seek(0)
+        os.write(_stderr, _said.read())
+        raise
+    finally:
+        os.dup2(_stderr, 2)
+        os.close(_stderr)
+
+__all__ = ["keras", "tf"]
