@@ -1,0 +1,150 @@
+"""The pretrained backbone: where its weights come from, its size and α, and its cuts by name.
+
+MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) without its classifier, as published with
+Keras. A *cut* is the name of the first layer of a block: what lies below stays frozen, what lies
+above may be fine-tuned. Layer numbers change from version to version, names do not.
+"""
+
+import os
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mobilenet import ROOT, UserError
+from mobilenet.engine import keras
+
+ALPHA = 1.0
+SIZE = 224
+DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+ANSWER_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network from photos to a feature map, and what must be known to use it.
+
+    model: float32 (B, size, size, 3) in [-1, 1] → float32 (B, size/32, size/32, channels).
+    weights: "imagenet", or "random" (for tests and comparisons).
+    """
+
+    name: str
+    alpha: float
+    weights: str
+    size: int
+    model: Any
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature map; 1280 for α up to 1."""
+        return self.model.output_shape[-1]
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """Names a cut may have, from the shallowest fine-tuning to the deepest: the blocks'
+        first layers, top block first, then the stem ("Conv1": the whole network is tuned).
+        """
+        names = [layer.name for layer in self.model.layers]
+        starts = ["Conv1", "expanded_conv_depthwise"]
+        starts += [name for name in names if name.startswith("block_") and name.endswith("expand")]
+        starts += ["Conv_1"]
+        return tuple(reversed(starts))
+
+    def card(self) -> dict[str, Any]:
+        """What a scoreboard says of it: name, alpha, weights, size."""
+        return {
+            "name": self.name,
+            "alpha": self.alpha,
+            "weights": self.weights,
+            "size": self.size,
+        }
+
+
+def cache_folder() -> Path:
+    """Where Keras keeps downloaded weights: `models` below KERAS_HOME, by default ~/.keras."""
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    if not home.is_absolute() and not home.is_dir():
+        home = ROOT / home  # a notebook's working directory is notebooks/
+    return home / "models"
+
+
+def weights_file(alpha: float = ALPHA, size: int = SIZE, top: bool = False) -> Path:
+    """The file in Keras's cache that holds these ImageNet weights, there or not."""
+    tail = "" if top else "_no_top"
+    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}{tail}.h5"
+    return cache_folder() / name
+
+
+@cache
+def _network() -> bool:
+    """Whether Keras's downloads answer within a few seconds; asked once a process."""
+    request = urllib.request.Request(DOWNLOADS + weights_file().name, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def check_weights(alpha: float = ALPHA, size: int = SIZE) -> str:
+    """One plain line that says where the weights come from. Raises UserError if from nowhere."""
+    if weights_file(alpha, size).is_file():
+        where = "from Keras's cache"
+    elif _network():
+        where = "downloaded by Keras, once"
+    else:
+        raise UserError(
+            "There are no ImageNet weights in Keras's cache and Keras's downloads cannot be "
+            f"reached: connect to a network, or put {weights_file(alpha, size).name} "
+            "into the folder models of KERAS_HOME."
+        )
+    return f"Backbone: MobileNetV2, α {alpha}, {size} px, ImageNet weights, {where}."
+
+
+def load(alpha: float = ALPHA, size: int = SIZE, weights: str = "imagenet") -> Backbone:
+    """The backbone, frozen: no weight of it is trainable.
+
+    weights="random" gives an untrained network of the same shape. Raises UserError if ImageNet
+    weights can neither be found nor downloaded, or are damaged.
+    """
+    if weights == "imagenet":
+        check_weights(alpha, size)
+    model = _build(alpha, size, weights, top=False)
+    model.trainable = False
+    return Backbone("mobilenet_v2", alpha, weights, size, model)
+
+
+def load_imagenet_classifier(backbone: Backbone) -> Any | None:
+    """The same network with ImageNet's 1000 classes on top, as a Keras model; None where
+    there is none for this backbone or it can neither be found nor downloaded.
+
+    Its inputs are as the backbone's, its outputs are probabilities, float32 (B, 1000).
+    """
+    if backbone.weights != "imagenet":
+        return None
+    index = cache_folder() / "imagenet_class_index.json"
+    here = weights_file(backbone.alpha, backbone.size, top=True).is_file() and index.is_file()
+    if not here and not _network():
+        return None
+    return _build(backbone.alpha, backbone.size, "imagenet", top=True)
+
+
+def _build(alpha: float, size: int, weights: str, top: bool) -> Any:
+    random = weights == "random"
+    try:
+        return keras.applications.MobileNetV2(
+            input_shape=(size, size, 3),
+            alpha=alpha,
+            include_top=top,
+            weights=None if random else "imagenet",
+        )
+    except OSError as error:
+        file = weights_file(alpha, size, top).name
+        raise UserError(
+            f"The weights in {file} are damaged: delete it from Keras's cache."
+        ) from error
+    except Exception as error:  # Keras raises no narrower one when a download breaks off
+        if "URL fetch failure" not in str(error):
+            raise
+        raise UserError("The download of the weights broke off: run this again.") from error

@@ -1,0 +1,130 @@
+"""Frozen work done once: photos, augmented or not, through the blocks that are not trained.
+
+What lies below the cut never changes, so each view of a photo goes through it once, and the
+activations at the cut (float16) are what the layers above train on, epoch after epoch.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mobilenet import UserError
+from mobilenet.backbone import Backbone
+from mobilenet.engine import keras, tf
+from mobilenet.progress import progress
+
+BATCH = 32
+
+
+def preprocess(images: Any) -> Any:
+    """RGB from 0 to 255 to what MobileNet was trained on, float32 in [-1, 1]; any shape."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def random_maps(
+    rng: np.random.Generator, count: int, size: int, flip: bool, rotation: float, zoom: float
+) -> np.ndarray:
+    """`count` random changes of a square photo that leave its class alone: float32 (count, 8).
+
+    flip: mirror every other photo, left to right. rotation: turn by up to so many degrees either
+    way. zoom: in or out by up to this share. All in one affine map about the photo's centre, from
+    where a pixel goes to where it comes from (a0 … c1 of `keras.ops.image.affine_transform`).
+    """
+    angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
+    scale = rng.uniform(1 - zoom, 1 + zoom, count)
+    mirror = rng.choice([-1.0, 1.0], count) if flip else np.ones(count)
+    cosine, sine, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
+    a0, a1, b0, b1 = mirror * cosine, -mirror * sine, sine, cosine
+    a2, b2 = centre * (1 - a0 - a1), centre * (1 - b0 - b1)
+    zero = np.zeros(count)
+    return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
+
+
+def make_views(
+    images: np.ndarray,
+    count: int,
+    seed: int,
+    flip: bool = True,
+    rotation: float = 0.0,
+    zoom: float = 0.0,
+) -> np.ndarray:
+    """`count` views of each photo, uint8 (count, N, size, size, 3): the photo, then changed ones.
+
+    images: uint8 (N, size, size, 3). flip, rotation (degrees), zoom (share): as in `random_maps`;
+    what is turned into view is mirrored from the edge. The same seed gives the same views, and
+    more of them begin with the same. Raises UserError if count is less than 1.
+    """
+    if count < 1:
+        raise UserError(f"There cannot be {count} views of a photo: use 1 or more.")
+    rng = np.random.default_rng(seed)
+    size = images.shape[1]
+    maps = [random_maps(rng, len(images), size, flip, rotation, zoom) for _ in range(1, count)]
+    views = np.empty((count, *images.shape), np.uint8)
+    views[0] = images
+    starts = [(v, i) for v in range(1, count) for i in range(0, len(images), BATCH)]
+    for v, i in progress(starts, len(starts), "Augmenting"):
+        changed = keras.ops.image.affine_transform(
+            images[i : i + BATCH].astype(np.float32),
+            maps[v - 1][i : i + BATCH],
+            "bilinear",
+            "reflect",
+        )
+        views[v, i : i + BATCH] = np.rint(changed)
+    return views
+
+
+def split_at(backbone: Backbone, cut: str) -> tuple[Any, Any]:
+    """The backbone in two: (below, above), Keras models that share its layers and weights.
+
+    below: (B, size, size, 3) in [-1, 1] → activations at the cut's input. above: these → feature
+    map (B, size/32, size/32, channels). Raises UserError unless cut is one of backbone.cuts.
+    """
+    if cut not in backbone.cuts:
+        raise UserError(
+            f"There is no cut called {cut!r}: choose one of {', '.join(backbone.cuts)}."
+        )
+    model = backbone.model
+    edge = model.get_layer(cut).input
+    return keras.Model(model.input, edge), keras.Model(edge, model.output)
+
+
+@cache  # so that nothing is traced twice
+def _frozen_pass(backbone: Backbone, cut: str | None) -> Any:
+    model = backbone.model if cut is None else split_at(backbone, cut)[0]
+
+    @tf.function(reduce_retracing=True)
+    def forward(batch):
+        maps = model(preprocess(batch), training=False)
+        return tf.cast(tf.reduce_mean(maps, (1, 2)) if cut is None else maps, tf.float16)
+
+    return forward
+
+
+def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.ndarray:
+    """Photos through the frozen blocks below the cut: float16 (..., height, width, channels).
+
+    images: uint8 (..., size, size, 3), any leading axes, so that views keep theirs. With cut None
+    they go through the whole backbone and are averaged over the map's positions: (..., channels).
+    """
+    forward = _frozen_pass(backbone, cut)
+    flat = images.reshape(-1, *images.shape[-3:])
+    starts = range(0, len(flat), BATCH)
+    batches = [
+        forward(flat[i : i + BATCH]).numpy() for i in progress(starts, len(starts), "Frozen blocks")
+    ]
+    result = np.concatenate(batches)
+    return result.reshape(*images.shape[:-3], *result.shape[1:])
+
+
+def pool(backbone: Backbone, saved: np.ndarray, cut: str) -> np.ndarray:
+    """Activations at a cut through the blocks above it, still frozen, and averaged: the features
+    that `activations(…, None)` gives, float16 (..., channels), at a fraction of the work.
+    """
+    _, above = split_at(backbone, cut)
+    flat = saved.reshape(-1, *saved.shape[-3:])
+    features = [
+        tf.reduce_mean(above(flat[i : i + BATCH].astype(np.float32), training=False), (1, 2))
+        for i in range(0, len(flat), BATCH)
+    ]
+    return np.concatenate(features).astype(np.float16).reshape(*saved.shape[:-3], -1)

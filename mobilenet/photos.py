@@ -1,0 +1,246 @@
+"""Photos: finding them in class folders, reading them upright and cropped, splitting them.
+
+A labelled set of photos is a folder that holds one folder for each class. Anything hidden
+(`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`) or made by an archiver (`__MACOSX`) is no photo.
+"""
+
+import json
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mobilenet import ROOT, UserError
+from mobilenet.files import write_json
+from mobilenet.progress import progress
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+PARTS = ("train", "val", "test")
+SHARES = (0.64, 0.16, 0.20)
+FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
+
+# What Pillow raises on damaged files; DecompressionBombError is a file of over 179 megapixels.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """A labelled set of photos, decoded.
+
+    files: N paths below the folder, as text with forward slashes, sorted.
+    images: uint8, (N, size, size, 3), RGB, 0 to 255.
+    labels: int64, (N,), index into class_names.
+    class_names: K names; class_names[0] is the positive class.
+    left_out: (file, reason) for each file that could not be read.
+    """
+
+    files: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def subset(self, index: np.ndarray) -> "Photos":
+        """The photos at these positions, in this order."""
+        files = tuple(self.files[i] for i in index)
+        return replace(self, files=files, images=self.images[index], labels=self.labels[index])
+
+
+def find_folder() -> tuple[Path, str]:
+    """Which photos are used: (folder, one plain line that says so and how to get others).
+
+    The first that exists: the folder in the environment variable PHOTOS, `dataset/photos/`.
+    Raises UserError if there is neither.
+    """
+    named = os.environ.get("PHOTOS")
+    if named:
+        folder = Path(named).expanduser()
+        if not folder.is_absolute() and not folder.is_dir():
+            folder = ROOT / folder  # a notebook's working directory is notebooks/
+        if not folder.is_dir():
+            raise UserError(
+                f"PHOTOS names {named}, which is no folder: set it to a folder of class folders."
+            )
+        return folder, "Photos: the folder that PHOTOS names."
+    folder = ROOT / "dataset" / "photos"
+    if folder.is_dir():
+        return (
+            folder,
+            "Photos: dataset/photos/ (set PHOTOS to a folder of class folders for yours).",
+        )
+    raise UserError(
+        "There are no photos: set PHOTOS to a folder that holds one folder for each class, "
+        "or put such folders into dataset/photos/ (dataset/README.md says where to get them)."
+    )
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def list_photos(folder: Path) -> Iterator[Path]:
+    """Paths of the photos below a folder, nested ones too, sorted, by their suffix."""
+    for path, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in sorted(names):
+            if not _hidden(name) and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(path) / name
+
+
+def read_photo(path: Path | str, size: int) -> np.ndarray:
+    """A photo as uint8 (size, size, 3) RGB: upright, shorter side scaled to size, centre cropped.
+
+    Transparent parts become white; of an animation the first picture is taken. Raises UserError
+    with the reason if the file cannot be read as a photo.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no reason to bother anyone
+            with Image.open(path) as image:
+                # A JPEG decodes at 1/2, 1/4 or 1/8 where that is still no smaller than needed.
+                image.draft(None, (size, size))
+                image = _to_rgb(ImageOps.exif_transpose(image))
+                square = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    except UNREADABLE as error:
+        raise UserError(f"{path} cannot be read as a photo: {_reason(error)}.") from error
+    return np.asarray(square)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
+        grey = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((grey / 257).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is no JPEG, PNG, WebP, GIF or BMP"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
+    """Read all photos of a folder of class folders, decoded once at size × size pixels.
+
+    class_names are the folders' names in alphabetical order; `positive` moves one to the front.
+    A file that cannot be read is left out and listed with its reason. Raises UserError if there
+    is no class, only one, one without a readable photo, or none called `positive`.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    names = [name for name in names if not _hidden(name)]
+    if positive is not None:
+        if positive not in names:
+            raise UserError(f"No class is called {positive!r}: choose one of {', '.join(names)}.")
+        names.sort(key=lambda name: name != positive)
+    if len(names) < 2:
+        found = f"one class folder, {names[0]!r}" if names else "no class folders"
+        raise UserError(
+            f"The photo folder {folder.name!r} holds {found}: it needs two or more, one a class."
+        )
+    paths = [
+        (path, label) for label, name in enumerate(names) for path in list_photos(folder / name)
+    ]
+    files, images, labels, left_out = [], [], [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = pool.map(lambda item: _read_or_reason(item[0], size), paths)
+        for (path, label), image in zip(
+            paths, progress(decoded, len(paths), "Photos"), strict=True
+        ):
+            file = path.relative_to(folder).as_posix()
+            if isinstance(image, str):
+                left_out.append((file, image))
+            else:
+                files.append(file)
+                images.append(image)
+                labels.append(label)
+    counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(names))
+    for name, count in zip(names, counts, strict=True):
+        if count == 0:
+            raise UserError(
+                f"Class {name!r} has no readable photo: put photos into its folder or remove it."
+            )
+    return Photos(tuple(files), np.stack(images), np.array(labels), tuple(names), tuple(left_out))
+
+
+def _read_or_reason(path: Path, size: int) -> np.ndarray | str:
+    try:
+        return read_photo(path, size)
+    except UserError as error:
+        return _reason(error.__cause__)
+
+
+def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
+    """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending.
+
+    shares are the parts' shares of each class and sum to 1. The same files and seed give the same
+    parts. Raises UserError if a class has fewer than five photos.
+    """
+    if len(shares) != len(PARTS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
+    rng = np.random.default_rng(seed)
+    parts = {part: [] for part in PARTS}
+    for label, name in enumerate(photos.class_names):
+        mine = rng.permutation(np.flatnonzero(photos.labels == label))
+        if len(mine) < FEWEST:
+            raise UserError(
+                f"Class {name!r} has {len(mine)} photos and the split needs {FEWEST}: add photos."
+            )
+        val, test = (max(1, round(share * len(mine))) for share in shares[1:])
+        parts["test"].append(mine[:test])
+        parts["val"].append(mine[test : test + val])
+        parts["train"].append(mine[test + val :])
+    return {part: np.sort(np.concatenate(lists)) for part, lists in parts.items()}
+
+
+def save_split(path: Path, photos: Photos, parts: dict[str, np.ndarray]) -> None:
+    """Write the file names of each part as JSON, atomically."""
+    write_json(path, {part: [photos.files[i] for i in index] for part, index in parts.items()})
+
+
+def load_split(path: Path, photos: Photos) -> dict[str, np.ndarray]:
+    """Read parts written by `save_split`, as positions into these photos.
+
+    Raises UserError if the file is damaged or names a photo twice or one that is not there.
+    """
+    position = {file: i for i, file in enumerate(photos.files)}
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+        parts = {part: np.array([position[f] for f in lists[part]], np.int64) for part in PARTS}
+    except KeyError as error:
+        raise UserError(
+            f"The split in {path.name} does not fit these photos (no {error}): delete it."
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"The split in {path.name} cannot be read: delete it.") from error
+    everything = np.concatenate(list(parts.values()))
+    if len(np.unique(everything)) != len(everything):
+        raise UserError(f"The split in {path.name} names a photo twice: delete it.")
+    return parts
