@@ -1,0 +1,348 @@
+"""What convolution costs, in multiply-adds and parameters: closed forms, and any Keras model.
+
+    python -m mobilenet.cost --model mobilenet_v2 --alpha 1.0 --size 224
+
+The papers' convention: one multiply and one add count one; convolution and dense layers count,
+BatchNorm, bias additions, activations and pooling do not; a product with padding counts.
+Parameters are the kernels and biases of those same layers. Everything is for one photo.
+
+Letters are those of Howard et al. 2017 (MobileNets, arXiv 1704.04861): a D_K × D_K kernel
+takes M channels to N channels on a map of D_F × D_F pixels, stride 1, padded.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from statistics import median
+from typing import NamedTuple
+from unittest.mock import patch
+
+from mobilenet import UserError
+
+MODELS = {"mobilenet_v1": "MobileNet", "mobilenet_v2": "MobileNetV2"}  # names in Keras
+KINDS = ("standard", "depthwise", "pointwise", "grouped", "transposed", "dense")
+
+
+class Cost(NamedTuple):
+    """What one layer of the paper costs; its layers have no bias."""
+
+    multiply_adds: int
+    parameters: int
+
+
+class Row(NamedTuple):
+    """What one call of one layer costs; shapes are without the batch axis."""
+
+    name: str
+    kind: str  # one of KINDS
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    multiply_adds: int
+    parameters: int  # 0 where an earlier row has counted the layer's weights
+
+
+# --- Closed forms ---
+
+
+def thin(d_k: int, m: int, n: int, d_f: int, alpha: float, rho: float) -> tuple[int, int, int]:
+    """(αM, αN, ρD_F), each rounded to a whole number of at least 1.
+
+    alpha is the width multiplier, rho the resolution multiplier: finite and above 0. Raises
+    UserError for others, and for a D_K, M, N or D_F that is not a whole number from 1 up.
+    """
+    if not all(isinstance(number, Integral) and number >= 1 for number in (d_k, m, n, d_f)):
+        raise UserError(
+            f"D_K, M, N and D_F are whole numbers from 1 up, not {d_k}, {m}, {n} and {d_f}."
+        )
+    if not all(0 < factor < math.inf for factor in (alpha, rho)):
+        raise UserError(f"Alpha and rho are finite numbers above 0, not {alpha} and {rho}.")
+    return max(1, round(alpha * m)), max(1, round(alpha * n)), max(1, round(rho * d_f))
+
+
+def standard(d_k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float = 1.0) -> Cost:
+    """Standard convolution: D_K·D_K·M·N·D_F·D_F multiply-adds (V1 paper, equation 2).
+
+    alpha and rho put αM, αN and ρD_F for M, N and D_F. Raises UserError as `thin` does.
+    """
+    m, n, d_f = thin(d_k, m, n, d_f, alpha, rho)
+    return Cost(d_k * d_k * m * n * d_f * d_f, d_k * d_k * m * n)
+
+
+def depthwise(d_k: int, m: int, d_f: int, alpha: float = 1.0, rho: float = 1.0) -> Cost:
+    """Depthwise convolution, one kernel a channel: D_K·D_K·M·D_F·D_F (V1 paper, equation 4)."""
+    m, _, d_f = thin(d_k, m, m, d_f, alpha, rho)
+    return Cost(d_k * d_k * m * d_f * d_f, d_k * d_k * m)
+
+
+def pointwise(m: int, n: int, d_f: int, alpha: float = 1.0, rho: float = 1.0) -> Cost:
+    """Pointwise convolution, 1 × 1 over all channels: M·N·D_F·D_F multiply-adds."""
+    return standard(1, m, n, d_f, alpha, rho)
+
+
+def separable(d_k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float = 1.0) -> Cost:
+    """Depthwise, then pointwise: D_K·D_K·M·D_F·D_F + M·N·D_F·D_F (V1 paper, equations 5 to 7)."""
+    first = depthwise(d_k, m, d_f, alpha, rho)
+    second = pointwise(m, n, d_f, alpha, rho)
+    return Cost(first.multiply_adds + second.multiply_adds, first.parameters + second.parameters)
+
+
+def ratio(d_k, n):
+    """Separable over standard, 1/N + 1/D_K²: of multiply-adds and of parameters alike.
+
+    M and D_F have cancelled out. d_k and n are numbers from 1 up, or arrays that broadcast.
+    """
+    return 1 / n + 1 / d_k**2
+
+
+# --- Any Keras model ---
+
+
+def count(model) -> list[Row]:
+    """What each convolution and dense layer of a Keras model costs, in the order of the calls.
+
+    The model is traced, not run: models and layers inside others count too. A layer that is
+    called twice gives two rows, the second without parameters; a separable convolution gives
+    a depthwise and a pointwise row.
+
+    Raises UserError for an input size that is not defined, and for a weight of two axes or
+    more in a layer that cannot be counted (recurrent, attention, your own kernels).
+    """
+    from mobilenet.engine import keras, tf
+
+    layers = keras.layers
+    inputs = getattr(model, "inputs", None)
+    if not inputs or any(None in tensor.shape[1:] for tensor in inputs):
+        raise UserError(
+            f"{model.name} has no defined input size: build it with one, such as (224, 224, 3)."
+        )
+    # Their weights look up, shift or scale; layers that loop run others an unknown number of times.
+    free = (layers.Embedding, layers.LayerNormalization, layers.Normalization, layers.PReLU)
+    loops = (layers.RNN, layers.TimeDistributed)
+    rows, seen, looping = [], set(), []
+    call = layers.Layer.__call__
+
+    def recorded(layer, *args, **kwargs):
+        outputs = call(layer, *args, **kwargs)
+        if isinstance(layer, loops):
+            looping.append(layer.name)
+        costs = _rows(layer, args[0] if args else kwargs.get("inputs"), outputs)
+        if id(layer) in seen:
+            costs = [row._replace(parameters=0) for row in costs]
+        if costs or isinstance(layer, free):
+            rows.extend(costs)
+            seen.update([id(layer), *map(id, layer.weights)])
+        return outputs
+
+    # A Sequential has no `input` before it is called, other models keep its structure there.
+    structure = inputs[0] if isinstance(model, keras.Sequential) else model.input
+    one_photo = keras.tree.map_structure(
+        lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype), structure
+    )
+    run = tf.function(lambda photo: model(photo, training=False), autograph=False)
+    with patch.object(layers.Layer, "__call__", recorded):
+        run.get_concrete_function(one_photo)
+    unknown = [w.path for w in model.weights if len(w.shape) > 1 and id(w) not in seen]
+    if unknown or looping:
+        raise UserError(
+            f"Cannot count the multiply-adds of {(looping + unknown)[0]}: it is neither a "
+            "convolution nor a dense layer."
+        )
+    return rows
+
+
+def _rows(layer, inputs, outputs) -> list[Row]:
+    """The costs of one call of a layer: none, one, or two for a separable convolution."""
+    from mobilenet.engine import keras
+
+    kl = keras.layers
+    convolutions = (kl.Conv1D, kl.Conv2D, kl.Conv3D)
+    depthwises = (kl.DepthwiseConv1D, kl.DepthwiseConv2D)
+    separables = (kl.SeparableConv1D, kl.SeparableConv2D)
+    transposeds = (kl.Conv1DTranspose, kl.Conv2DTranspose, kl.Conv3DTranspose)
+    if not isinstance(layer, (kl.Dense, *convolutions, *depthwises, *separables, *transposeds)):
+        return []
+    before, after = tuple(inputs.shape[1:]), tuple(outputs.shape[1:])
+    axis = 0 if getattr(layer, "data_format", "") == "channels_first" else -1
+    biases = after[axis] if layer.use_bias else 0
+
+    def pixels(shape: tuple) -> int:
+        return math.prod(shape) // shape[axis]
+
+    def row(kind: str, kernel, before: tuple, after: tuple, biases: int) -> Row:
+        # A transposed kernel is laid on every input pixel, any other on every output pixel.
+        times = pixels(before if kind == "transposed" else after)
+        weights = math.prod(kernel.shape)
+        return Row(layer.name, kind, before, after, weights * times, weights + biases)
+
+    if isinstance(layer, separables):
+        middle = list(after)
+        middle[axis] = layer.pointwise_kernel.shape[-2]
+        middle = tuple(middle)
+        return [
+            row("depthwise", layer.depthwise_kernel, before, middle, 0),
+            row("pointwise", layer.pointwise_kernel, middle, after, biases),
+        ]
+    if isinstance(layer, kl.Dense):
+        kind = "dense"
+    elif isinstance(layer, transposeds):
+        kind = "transposed"
+    elif isinstance(layer, depthwises):
+        kind = "depthwise"
+    elif layer.groups > 1:
+        kind = "depthwise" if layer.groups == before[axis] else "grouped"
+    elif set(layer.kernel_size) != {1}:
+        kind = "standard"
+    else:  # V1's classifier is a convolution of a single pixel, with biases
+        kind = "dense" if pixels(before) == 1 and layer.use_bias else "pointwise"
+    return [row(kind, layer.kernel, before, after, biases)]
+
+
+def totals(rows: Sequence[Row]) -> Cost:
+    """Multiply-adds and parameters of all rows together."""
+    return Cost(sum(row.multiply_adds for row in rows), sum(row.parameters for row in rows))
+
+
+def by_kind(rows: Sequence[Row]) -> dict[str, Cost]:
+    """The totals of each of KINDS that occurs, in that order."""
+    found = {kind: [row for row in rows if row.kind == kind] for kind in KINDS}
+    return {kind: totals(some) for kind, some in found.items() if some}
+
+
+# --- What a multiply-add does not tell ---
+
+
+def bytes_moved(row: Row, photos: int = 1) -> int:
+    """Bytes that a layer must move at the least, for a batch of photos of 32-bit floats.
+
+    Inputs read once, weights read once, outputs written once, nothing kept from layer to layer.
+    """
+    values = math.prod(row.input_shape) + math.prod(row.output_shape)
+    return 4 * (photos * values + row.parameters)
+
+
+def median_seconds(works: Sequence[Callable[[], object]], repeats: int = 7) -> list[float]:
+    """Median wall-clock seconds of each piece of work, after one run that is not timed.
+
+    Every round times each piece once, so that a busy machine slows all of them alike.
+    Raises UserError for fewer than five repeats.
+    """
+    if repeats < 5:
+        raise UserError(f"A median of {repeats} repeats says little: take 5 or more.")
+    for work in works:
+        work()
+    seconds = [[] for _ in works]
+    for _ in range(repeats):
+        for work, times in zip(works, seconds, strict=True):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+    return [median(times) for times in seconds]
+
+
+# --- The command ---
+
+
+def build(model: str, alpha: float = 1.0, size: int = 224):
+    """One of MODELS with its classifier of 1,000 classes and random weights, for size² photos.
+
+    Raises UserError if there is no such network.
+    """
+    from mobilenet.engine import keras
+
+    network = getattr(keras.applications, MODELS[model])
+    try:
+        return network(input_shape=(size, size, 3), alpha=alpha, weights=None)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"No {model} with alpha {alpha} at {size} pixels: {reason}") from None
+
+
+def _alpha(text: str) -> float:
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = math.nan
+    if not 0 < alpha <= 4:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 4")
+    return alpha
+
+
+def _size(text: str) -> int:
+    size = int(text) if text.isdecimal() else 0
+    if size % 32 or not 32 <= size <= 8192:
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 32 from 32 to 8192")
+    return size
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mobilenet.cost",
+        description="Multiply-adds and parameters of MobileNet, layer by layer and kind by kind.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", choices=MODELS, default="mobilenet_v2", help="%(default)s")
+    parser.add_argument(
+        "--alpha", type=_alpha, default=1.0, help="width multiplier, above 0 (%(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=_size, default=224, help="side in pixels, a multiple of 32 (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+    def usage_error(message: str):
+        print(f"{parser.prog}: {message}.", file=sys.stderr)
+        sys.exit(2)
+
+    parser.error = usage_error
+    return parser.parse_args(arguments)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Layers, then kinds, then the total, each with its shares."""
+    line = "{:<24} {:<11} {:>13} {:>15} {:>8} {:>12} {:>8}".format
+    total = totals(rows)
+
+    def numbers(cost: Row | Cost) -> list[str]:
+        both = [(cost.multiply_adds, total.multiply_adds), (cost.parameters, total.parameters)]
+        return [text for part, whole in both for text in (f"{part:,}", f"{part / whole:.2%}")]
+
+    lines = [line("layer", "kind", "output", "multiply-adds", "share", "parameters", "share")]
+    for row in rows:
+        shape = "×".join(map(str, row.output_shape))
+        lines.append(line(row.name, row.kind, shape, *numbers(row)))
+    lines.append("")
+    for kind, cost in by_kind(rows).items():
+        lines.append(line("all", kind, "", *numbers(cost)))
+    lines.append(line("all", "", "", *numbers(total)))
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    try:
+        chosen = _arguments(arguments)
+        rows = count(build(chosen.model, chosen.alpha, chosen.size))
+        if chosen.json:
+            report = {"model": chosen.model, "alpha": chosen.alpha, "size": chosen.size}
+            report |= totals(rows)._asdict()
+            report["kinds"] = {kind: cost._asdict() for kind, cost in by_kind(rows).items()}
+            report["layers"] = [row._asdict() for row in rows]
+            text = json.dumps(report, indent=1)
+        else:
+            text = _table(rows)
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, `head` perhaps, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (UserError, OSError) as error:
+        print(f"python -m mobilenet.cost: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
