@@ -1,16 +1,54 @@
 """Shared loading and plotting: what a notebook cell calls.
 
 Every plot returns a matplotlib Figure that carries a sentence of alt text as its label;
-`show(figure)` puts both into the notebook.
+`show(figure)` puts both into the notebook. Class k has colour `class_colour(k)` in every figure;
+right and wrong differ in colour, in mark and in frame.
 """
 
 import base64
 import io
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
+
+from mobilenet import BUILD, UserError
+from mobilenet.backbone import Backbone
+from mobilenet.files import write_json
+from mobilenet.photos import (
+    Photos,
+    find_folder,
+    load_photos,
+    load_split,
+    read_photo,
+    save_split,
+    split,
+)
+from mobilenet.training import History, cross_entropy
+
+__all__ = [
+    "Photos",
+    "find_folder",
+    "load_photos",
+    "load_split",
+    "read_photo",
+    "save_split",
+    "split",
+]
 
 # Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
+CLASS_COLOURS = (BLUE, ORANGE, "#cc79a7", "#56b4e9", "#8c6d00", GREY)
+DPI = 96  # a point is then the size that a browser gives it
+PHOTO_INCHES = 1.35  # of one photo in a grid
+SCOREBOARD = BUILD / "scoreboard"
+
+
+def class_colour(label: int) -> str:
+    """The colour of class number `label` in every figure; they repeat after six."""
+    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
 def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: int = 1, **subplots):
@@ -24,13 +62,347 @@ def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: in
     return figure, figure.subplots(rows, columns, **subplots)
 
 
-def show(figure: Figure, dpi: int = 90) -> None:
-    """Display a figure in the notebook as PNG, with its label as alt text in the metadata."""
+def show(figure: Figure) -> None:
+    """Display a figure in the notebook with its label as alt text in the output's metadata.
+
+    Drawings are shown as PNG, figures that hold photos as JPEG at a fifth of the size.
+    """
     from IPython.display import display
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    png = base64.b64encode(buffer.getvalue()).decode()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    kind = "image/png"
+    if any(axes.get_gid() == "photo" for axes in figure.axes):
+        picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
+        picture.save(buffer, "JPEG", quality=88, subsampling=0)
+        kind = "image/jpeg"
     alt = figure.get_label()
-    data = {"image/png": png, "text/plain": alt}
-    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+    data = {kind: base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
+    display(data, raw=True, metadata={kind: {"alt": alt}})
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Display a table, with plain text for where no table can be shown. Cells are written as is."""
+    from IPython.display import display
+
+    lines = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    plain = "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    lines.insert(1, ["---"] * len(header))
+    markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    display({"text/markdown": markdown, "text/plain": plain}, raw=True)
+
+
+def describe(photos: Photos) -> str:
+    """How many photos there are of each class, and which files were left out and why (ten of
+    them by name).
+    """
+    counts = np.bincount(photos.labels, minlength=len(photos.class_names))
+    each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
+    lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
+    lines += [f"  left out: {file} ({reason})" for file, reason in photos.left_out[:10]]
+    return "\n".join(lines)
+
+
+def publish(name: str, entry: dict[str, Any], photos: Photos, network: Backbone) -> None:
+    """Write one entry of the scoreboard, `build/scoreboard/NAME.json`; `make run` collects them.
+
+    entry: counts as `Result.entry` gives them, seconds from decoded photos to the result. What it
+    was measured with is added.
+    """
+    source = {"count": len(photos), "classes": list(photos.class_names)}
+    write_json(SCOREBOARD / f"{name}.json", {**entry, "photos": source, "backbone": network.card()})
+
+
+# --- Photos ---
+
+
+def _grid(count: int, columns: int, alt: str, title_lines: int):
+    """A figure of `count` square photo axes without ticks, and those axes."""
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
+    height = rows * (PHOTO_INCHES + 0.19 * title_lines + 0.06)
+    figure, axes = new_figure(columns * (PHOTO_INCHES + 0.12), height, alt, rows, columns)
+    axes = np.atleast_1d(axes).ravel()
+    for one in axes:
+        one.set_xticks([])
+        one.set_yticks([])
+        one.set_gid("photo")
+    for one in axes[count:]:
+        one.set_axis_off()
+    return figure, axes[:count]
+
+
+def _frame(axes, colour: str, width: float, style: str = "-") -> None:
+    for spine in axes.spines.values():
+        spine.set(color=colour, linewidth=width, linestyle=style)
+
+
+def _short(name: str, limit: int = 14) -> str:
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def photo_grid(photos: Photos, columns: int = 6, rows: int = 3, seed: int = 0) -> Figure:
+    """Photos drawn by lot, the classes in turn, each framed in its class's colour."""
+    rng = np.random.default_rng(seed)
+    lots = [
+        rng.permutation(np.flatnonzero(photos.labels == k)) for k in range(len(photos.class_names))
+    ]
+    turns = [lot[i] for i in range(columns * rows) for lot in lots if i < len(lot)]
+    chosen = turns[: columns * rows]
+    alt = f"{len(chosen)} photos with their classes: {', '.join(photos.class_names)}."
+    figure, axes = _grid(len(chosen), columns, alt, title_lines=1)
+    for one, i in zip(axes, chosen, strict=True):
+        label = photos.labels[i]
+        one.imshow(photos.images[i])
+        one.set_title(_short(photos.class_names[label]), fontsize=10)
+        _frame(one, class_colour(label), 2.5)
+    return figure
+
+
+def view_grid(views: np.ndarray) -> Figure:
+    """Views of photos, uint8 (V, N, size, size, 3): a row for each photo, itself first."""
+    count, photos = views.shape[:2]
+    alt = f"{photos} photos, each with {count - 1} augmented views beside it."
+    figure, axes = _grid(count * photos, count, alt, title_lines=1)
+    for i, one in enumerate(axes):
+        row, column = divmod(i, count)
+        one.imshow(views[column, row])
+        if row == 0:
+            one.set_title("the photo" if column == 0 else f"view {column}", fontsize=10)
+        _frame(one, "black" if column == 0 else "white", 2)
+    return figure
+
+
+def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
+    """Bars: how many photos of each class each part holds."""
+    names = photos.class_names
+    counts = {
+        part: np.bincount(photos.labels[i], minlength=len(names)) for part, i in parts.items()
+    }
+    told = "; ".join(f"{part} {', '.join(map(str, c))}" for part, c in counts.items())
+    alt = f"Photos of each class ({', '.join(names)}) in each part: {told}."
+    figure, axes = new_figure(7, 0.8 + 0.7 * len(parts), alt)
+    left = np.zeros(len(parts))
+    for k, name in enumerate(names):
+        width = np.array([c[k] for c in counts.values()])
+        bars = axes.barh(list(parts), width, left=left, color=class_colour(k), label=name)
+        ink = "white" if class_colour(k) in (BLUE, GREY) else "black"
+        axes.bar_label(bars, label_type="center", fontsize=10, color=ink, fontweight="bold")
+        left += width
+    axes.invert_yaxis()
+    axes.set_xlabel("photos")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=len(names), frameon=False)
+    return figure
+
+
+# --- Training and results ---
+
+
+def learning_curves(head: History, tuned: History | None = None) -> Figure:
+    """Loss and accuracy over the epochs; with `tuned`, both stages, the start of fine-tuning
+    marked. The ringed epoch is the one whose weights were kept.
+    """
+    stages = [head] if tuned is None else [head, tuned]
+    alt = "Learning curves: loss and accuracy on training and validation photos by epoch"
+    alt += "." if tuned is None else ", the start of fine-tuning marked."
+    figure, (losses, accuracies) = new_figure(9, 3.4, alt, 1, 2)
+    start = 0
+    for number, stage in enumerate(stages):
+        for axes, train, val in (
+            (losses, stage.loss, stage.val_loss),
+            (accuracies, stage.accuracy, stage.val_accuracy),
+        ):
+            label = {"label": None} if number else {}
+            epochs = start + np.arange(len(val))
+            axes.plot(epochs, train, color=GREY, linestyle="--", **({"label": "training"} | label))
+            axes.plot(epochs, val, color="black", **({"label": "validation"} | label))
+            kept = {"label": "weights kept"} | label
+            axes.plot(
+                start + stage.best, val[stage.best], "o", ms=9, mfc="none", color=RED, mew=2, **kept
+            )
+            if number:
+                axes.axvline(
+                    start, color=GREEN, linestyle=":", linewidth=2, label="fine-tuning starts"
+                )
+        start += len(stage.val_loss) - 1
+    for axes, title in ((losses, "cross-entropy, nats"), (accuracies, "share right")):
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    losses.set_ylim(bottom=0)
+    accuracies.set_ylim(top=1.01)
+    accuracies.legend(fontsize=9, loc="lower right")
+    return figure
+
+
+def prediction_grid(
+    photos: Photos, p: np.ndarray, columns: int = 6, rows: int = 3, order: str = "worst"
+) -> Figure:
+    """Photos with what the network says of them: predicted class, its probability, true class.
+
+    p: (N, K) probabilities. order: "worst" (highest loss first) or "file". Right ones have a ✓ and
+    a thin green frame; wrong ones a ✗, a thick dashed vermilion frame, and say what they are.
+    """
+    if order not in ("worst", "file"):
+        raise UserError(f"There is no order {order!r}: use 'worst' or 'file'.")
+    ranks = np.arange(len(photos))
+    if order == "worst":
+        ranks = np.argsort(-cross_entropy(p, photos.labels), kind="stable")
+    chosen = ranks[: columns * rows]
+    names, guesses = photos.class_names, p.argmax(axis=1)
+    wrong = int((guesses[chosen] != photos.labels[chosen]).sum())
+    alt = f"{len(chosen)} photos with predicted class and probability; {wrong} of them are wrong."
+    figure, axes = _grid(len(chosen), columns, alt, title_lines=2)
+    for one, i in zip(axes, chosen, strict=True):
+        label, guess = photos.labels[i], guesses[i]
+        right = label == guess
+        one.imshow(photos.images[i])
+        said = f"{'✓' if right else '✗'} {_short(names[guess])} {p[i, guess]:.2f}"
+        one.set_title(
+            f"{said}\nis {_short(names[label])}",
+            fontsize=9,
+            color=GREEN if right else RED,
+            fontweight="normal" if right else "bold",
+        )
+        _frame(one, GREEN if right else RED, 1.5 if right else 4, "-" if right else (0, (2, 1)))
+    return figure
+
+
+def confusion_matrix(p: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Counts of true class (rows) against predicted class (columns), for p (N, K), labels (N,)."""
+    count = len(class_names)
+    table = np.zeros((count, count), int)
+    np.add.at(table, (labels, p.argmax(axis=1)), 1)
+    told = "; ".join(
+        f"{name}: {', '.join(f'{n} as {as_}' for n, as_ in zip(row, class_names, strict=True))}"
+        for name, row in zip(class_names, table, strict=True)
+    )
+    side = 2.2 + 0.8 * count
+    figure, axes = new_figure(side + 0.6, side, f"Confusion matrix. {told}.")
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    names = [_short(name) for name in class_names]
+    axes.set_xticks(range(count), names, rotation=0 if count < 4 else 45)
+    axes.set_yticks(range(count), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for (row, column), n in np.ndenumerate(table):
+        mark = "✓" if row == column else "✗" if n else ""
+        dark = shares[row, column] > 0.5
+        axes.text(
+            column, row, f"{n} {mark}", ha="center", va="center", fontsize=13,
+            color="white" if dark else "black",
+        )  # fmt: skip
+    return figure
+
+
+def class_bars(shares: dict[str, float], title: str, alt: str) -> Figure:
+    """Horizontal bars of shares in [0, 1] by name, the largest on top."""
+    ranked = sorted(shares.items(), key=lambda item: item[1])
+    figure, axes = new_figure(7, 0.9 + 0.3 * len(ranked), alt)
+    bars = axes.barh([name for name, _ in ranked], [share for _, share in ranked], color=GREY)
+    axes.bar_label(bars, fmt="{:.0%}", padding=3, fontsize=10)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlim(0, 1.1)
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    return figure
+
+
+# --- What convolution costs ---
+
+
+def ratio_plot(kernel_sizes, channels, ratios) -> Figure:
+    """How many times fewer multiply-adds a separable layer takes than a standard one.
+
+    kernel_sizes (K,) holds D_K, channels (C,) rising N, ratios (K, C) separable over standard.
+    """
+    alt = (
+        "How many times fewer multiply-adds a separable layer takes than a standard one, against "
+        "the number of output channels, one curve a kernel size: each rises, then flattens "
+        "towards the square of its kernel size."
+    )
+    figure, axes = new_figure(8, 4.2, alt)
+    colours = (BLUE, ORANGE, GREEN, RED, GREY)
+    for index, (size, values) in enumerate(zip(kernel_sizes, ratios, strict=True)):
+        colour = colours[index % len(colours)]
+        axes.plot(channels, 1 / values, color=colour, linewidth=2, label=f"$D_K$ = {size}")
+        axes.axhline(size**2, color=colour, linestyle=":", linewidth=1.2)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel("output channels N", fontsize=12)
+    axes.set_ylabel("times fewer multiply-adds", fontsize=12)
+    axes.set_title("Standard over separable (dotted: $D_K^2$, the most there is)", fontsize=12)
+    axes.tick_params(labelsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=11)
+    return figure
+
+
+def time_against_multiply_adds_plot(multiply_adds: dict, seconds: dict) -> Figure:
+    """Measured time of layers against their multiply-adds, with lines of equal speed.
+
+    multiply_adds and seconds map a kind of layer to an array (layers,), both for one batch.
+    """
+    alt = (
+        "Measured milliseconds of each layer against its multiply-adds, both on logarithmic axes, "
+        "a colour for each kind of layer, with dotted lines along which the speed is the same."
+    )
+    figure, axes = new_figure(8, 5, alt)
+    millions = {kind: values / 1e6 for kind, values in multiply_adds.items()}
+    _kinds_scatter(axes, millions, {kind: 1e3 * values for kind, values in seconds.items()})
+    axes.autoscale(False)
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for speed in 10.0 ** np.arange(-3, 6):  # millions of multiply-adds a millisecond
+        axes.plot([left, right], [left / speed, right / speed], ":", color=GREY)
+        end = min(right, high * speed)  # where the line leaves the axes, on the right or on top
+        if end > left * 1.2 and end / speed > low * 1.2:
+            label, side = f"{speed:g}", "right" if end == right else "left"
+            offset = (-4, -14) if end == right else (2, -12)
+            point = (end, end / speed)
+            axes.annotate(
+                label, point, offset, textcoords="offset points", ha=side, color=GREY, fontsize=10
+            )
+    axes.set_xlabel("million multiply-adds of a batch", fontsize=12)
+    axes.set_ylabel("milliseconds", fontsize=12)
+    axes.set_title("Dotted: equal speed, in 10⁹ multiply-adds a second", fontsize=12)
+    return figure
+
+
+def speed_against_intensity_plot(intensity: dict, speed: dict) -> Figure:
+    """Multiply-adds a second of layers against their multiply-adds a byte moved.
+
+    intensity and speed map a kind of layer to an array (layers,).
+    """
+    alt = (
+        "Speed of each layer, in thousand million multiply-adds a second, against its "
+        "multiply-adds for each byte moved, both on logarithmic axes, a colour for each kind."
+    )
+    figure, axes = new_figure(8, 4.6, alt)
+    _kinds_scatter(axes, intensity, {kind: values / 1e9 for kind, values in speed.items()})
+    axes.set_xlabel("multiply-adds for each byte moved", fontsize=12)
+    axes.set_ylabel("10⁹ multiply-adds a second", fontsize=12)
+    axes.set_title("Speed reached, by what there is to do with each byte", fontsize=12)
+    return figure
+
+
+def _kinds_scatter(axes, horizontal: dict, vertical: dict) -> None:
+    """A dot a layer, a colour and a shape a kind of layer, on logarithmic axes."""
+    looks = zip((BLUE, RED, ORANGE, GREEN, GREY), "osD^v", strict=True)
+    for (kind, values), (colour, shape) in zip(horizontal.items(), looks, strict=False):
+        axes.scatter(values, vertical[kind], s=60, color=colour, marker=shape, label=kind, zorder=3)
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    axes.tick_params(labelsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=11)
