@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mobilenet import ROOT, UserError
-from mobilenet.engine import keras
+from mobilenet import UserError, from_root
 
 ALPHA = 1.0
 SIZE = 224
@@ -51,6 +50,10 @@ class Backbone:
         starts += ["Conv_1"]
         return tuple(reversed(starts))
 
+    def __str__(self) -> str:
+        weights = {"imagenet": "ImageNet weights from Keras"}.get(self.weights, self.weights)
+        return f"Backbone: MobileNetV2, α {self.alpha}, {self.size} px, {weights}."
+
     def card(self) -> dict[str, Any]:
         """What a scoreboard says of it: name, alpha, weights, size."""
         return {
@@ -63,10 +66,7 @@ class Backbone:
 
 def cache_folder() -> Path:
     """Where Keras keeps downloaded weights: `models` below KERAS_HOME, by default ~/.keras."""
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    if not home.is_absolute() and not home.is_dir():
-        home = ROOT / home  # a notebook's working directory is notebooks/
-    return home / "models"
+    return from_root(os.environ.get("KERAS_HOME") or "~/.keras") / "models"
 
 
 def weights_file(alpha: float = ALPHA, size: int = SIZE, top: bool = False) -> Path:
@@ -87,19 +87,14 @@ def _network() -> bool:
     return True
 
 
-def check_weights(alpha: float = ALPHA, size: int = SIZE) -> str:
-    """One plain line that says where the weights come from. Raises UserError if from nowhere."""
-    if weights_file(alpha, size).is_file():
-        where = "from Keras's cache"
-    elif _network():
-        where = "downloaded by Keras, once"
-    else:
+def check_weights(alpha: float = ALPHA, size: int = SIZE) -> None:
+    """Raises UserError unless Keras's cache holds the weights or its downloads can be reached."""
+    if not weights_file(alpha, size).is_file() and not _network():
         raise UserError(
             "There are no ImageNet weights in Keras's cache and Keras's downloads cannot be "
             f"reached: connect to a network, or put {weights_file(alpha, size).name} "
             "into the folder models of KERAS_HOME."
         )
-    return f"Backbone: MobileNetV2, α {alpha}, {size} px, ImageNet weights, {where}."
 
 
 def load(alpha: float = ALPHA, size: int = SIZE, weights: str = "imagenet") -> Backbone:
@@ -131,6 +126,8 @@ def load_imagenet_classifier(backbone: Backbone) -> Any | None:
 
 
 def _build(alpha: float, size: int, weights: str, top: bool) -> Any:
+    from mobilenet.engine import keras  # here, so that looking for weights does not wait for it
+
     random = weights == "random"
     try:
         return keras.applications.MobileNetV2(

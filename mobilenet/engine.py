@@ -10,9 +10,14 @@ import os
 import sys
 import tempfile
 
+from mobilenet import from_root
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Keras reads this when it is imported; the networks here are written for TensorFlow.
 os.environ["KERAS_BACKEND"] = "tensorflow"
+
+if os.environ.get("KERAS_HOME"):
+    os.environ["KERAS_HOME"] = str(from_root(os.environ["KERAS_HOME"]))
 
 sys.stderr.flush()
 _stderr = os.dup(2)

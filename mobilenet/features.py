@@ -4,12 +4,13 @@ What lies below the cut never changes, so each view of a photo goes through it o
 activations at the cut (float16) are what the layers above train on, epoch after epoch.
 """
 
+import hashlib
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import UserError
+from mobilenet import UserError, cost
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.progress import progress
@@ -89,6 +90,36 @@ def split_at(backbone: Backbone, cut: str) -> tuple[Any, Any]:
     return keras.Model(model.input, edge), keras.Model(edge, model.output)
 
 
+class CutRow(NamedTuple):
+    """A possible cut: activations there, weights above it (without BatchNorm), and the share of
+    the backbone's multiply-adds above it, in [0, 1].
+    """
+
+    cut: str
+    shape: tuple[int, int, int]
+    weights: int
+    share: float
+
+
+def cut_table(backbone: Backbone) -> list[CutRow]:
+    """All cuts of a backbone, the shallowest fine-tuning first."""
+    costs = {row.name: row for row in cost.count(backbone.model)}
+    whole = sum(row.multiply_adds for row in costs.values())
+    names = [layer.name for layer in backbone.model.layers]
+    rows = []
+    for cut in backbone.cuts:
+        above = [costs[name] for name in names[names.index(cut) :] if name in costs]
+        rows.append(
+            CutRow(
+                cut,
+                tuple(backbone.model.get_layer(cut).input.shape[1:]),
+                sum(row.parameters for row in above),
+                sum(row.multiply_adds for row in above) / whole,
+            )
+        )
+    return rows
+
+
 @cache  # so that nothing is traced twice
 def _frozen_pass(backbone: Backbone, cut: str | None) -> Any:
     model = backbone.model if cut is None else split_at(backbone, cut)[0]
@@ -117,14 +148,24 @@ def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.n
     return result.reshape(*images.shape[:-3], *result.shape[1:])
 
 
-def pool(backbone: Backbone, saved: np.ndarray, cut: str) -> np.ndarray:
-    """Activations at a cut through the blocks above it, still frozen, and averaged: the features
-    that `activations(…, None)` gives, float16 (..., channels), at a fraction of the work.
+_saved: dict[tuple, np.ndarray] = {}
+_SAVED_AT_MOST = 8
+
+
+def view_activations(
+    backbone: Backbone, images: np.ndarray, cut: str | None, count: int, seed: int, **augmentation
+) -> np.ndarray:
+    """Activations at the cut of `count` views of each photo: float16 (count, N, …).
+
+    As `activations` of `make_views`, but remembered in this process by content: asking again for
+    the same photos, views, backbone and cut costs nothing, anything new costs one pass.
     """
-    _, above = split_at(backbone, cut)
-    flat = saved.reshape(-1, *saved.shape[-3:])
-    features = [
-        tf.reduce_mean(above(flat[i : i + BATCH].astype(np.float32), training=False), (1, 2))
-        for i in range(0, len(flat), BATCH)
-    ]
-    return np.concatenate(features).astype(np.float16).reshape(*saved.shape[:-3], -1)
+    content = hashlib.sha256(images).hexdigest()
+    key = (backbone, cut, count, seed, tuple(sorted(augmentation.items())), images.shape, content)
+    if key not in _saved:
+        views = make_views(images, count, seed, **augmentation)
+        _saved[key] = activations(backbone, views, cut)
+        _saved[key].flags.writeable = False
+        if len(_saved) > _SAVED_AT_MOST:
+            _saved.pop(next(iter(_saved)))
+    return _saved[key]

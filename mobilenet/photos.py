@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mobilenet import ROOT, UserError
+from mobilenet import ROOT, UserError, from_root
 from mobilenet.files import write_json
 from mobilenet.progress import progress
 
@@ -38,6 +38,10 @@ UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
+
+# Odd metadata is no reason to bother anyone. Said once: warnings.catch_warnings in the threads
+# that read photos would leave the process's filters in disorder.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,7 @@ def find_folder() -> tuple[Path, str]:
     """
     named = os.environ.get("PHOTOS")
     if named:
-        folder = Path(named).expanduser()
-        if not folder.is_absolute() and not folder.is_dir():
-            folder = ROOT / folder  # a notebook's working directory is notebooks/
+        folder = from_root(named)
         if not folder.is_dir():
             raise UserError(
                 f"PHOTOS names {named}, which is no folder: set it to a folder of class folders."
@@ -114,13 +116,11 @@ def read_photo(path: Path | str, size: int) -> np.ndarray:
     with the reason if the file cannot be read as a photo.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is no reason to bother anyone
-            with Image.open(path) as image:
-                # A JPEG decodes at 1/2, 1/4 or 1/8 where that is still no smaller than needed.
-                image.draft(None, (size, size))
-                image = _to_rgb(ImageOps.exif_transpose(image))
-                square = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+        with Image.open(path) as image:
+            # A JPEG decodes at 1/2, 1/4 or 1/8 where that is still no smaller than needed.
+            image.draft(None, (size, size))
+            image = _to_rgb(ImageOps.exif_transpose(image))
+            square = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as a photo: {_reason(error)}.") from error
     return np.asarray(square)
@@ -141,7 +141,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is no JPEG, PNG, WebP, GIF or BMP"
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        return "it is not there"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error).rstrip(".") or type(error).__name__
@@ -154,17 +154,22 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     A file that cannot be read is left out and listed with its reason. Raises UserError if there
     is no class, only one, one without a readable photo, or none called `positive`.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise UserError(
+            f"The photo folder {str(folder)!r} cannot be read ({_reason(error)}): name another."
+        ) from error
     names = [name for name in names if not _hidden(name)]
-    if positive is not None:
-        if positive not in names:
-            raise UserError(f"No class is called {positive!r}: choose one of {', '.join(names)}.")
-        names.sort(key=lambda name: name != positive)
     if len(names) < 2:
         found = f"one class folder, {names[0]!r}" if names else "no class folders"
         raise UserError(
             f"The photo folder {folder.name!r} holds {found}: it needs two or more, one a class."
         )
+    if positive is not None:
+        if positive not in names:
+            raise UserError(f"No class is called {positive!r}: choose one of {', '.join(names)}.")
+        names.sort(key=lambda name: name != positive)
     paths = [
         (path, label) for label, name in enumerate(names) for path in list_photos(folder / name)
     ]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilenet import UserError
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.features import split_at
@@ -64,6 +65,54 @@ def wilson_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, f
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / total / 4)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def sign_test(gained: int, lost: int) -> float:
+    """Two-sided p of the sign test (McNemar's exact test for paired answers), in (0, 1].
+
+    gained, lost: photos that only the second, only the first of two classifiers got right.
+    """
+    total = gained + lost
+    tail = sum(math.comb(total, i) for i in range(min(gained, lost) + 1)) / 2**total
+    return min(1.0, 2 * tail)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How many photos were classified right, of how many, and the 95 % interval of the share."""
+
+    correct: int
+    total: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's interval, as shares in [0, 1]."""
+        return wilson_interval(self.correct, self.total)
+
+    def entry(self, prefix: str = "") -> dict[str, Any]:
+        """For a scoreboard: {prefix}correct, {prefix}total and interval."""
+        interval = [round(share, 4) for share in self.interval]
+        return {
+            f"{prefix}correct": self.correct,
+            f"{prefix}total": self.total,
+            "interval": interval,
+        }
+
+    def percent(self) -> str:
+        """The interval in words: "89.5 to 98.9 %"."""
+        low, high = (100 * share for share in self.interval)
+        return f"{low:.1f} to {high:.1f} %"
+
+    def __str__(self) -> str:
+        share = 100 * self.correct / self.total
+        return (
+            f"{self.correct} of {self.total} right ({share:.1f} %, 95 % interval {self.percent()})"
+        )
+
+
+def count_right(p: np.ndarray, labels: np.ndarray) -> Result:
+    """Count the photos whose likeliest class, by p (N, K), is their label (N,)."""
+    return Result(int((p.argmax(axis=1) == labels).sum()), len(labels))
 
 
 def build_head(features: int, classes: int, dropout: float, seed: int) -> Any:
@@ -176,11 +225,11 @@ def fit(
 ) -> History:
     """Train a model with Adam, in place, and leave it with the weights of its best epoch.
 
-    views: (V, N, ...), the saved inputs of V views of N photos; epoch e trains on view e mod V, in
-    an order shuffled by the seed, which also rules dropout. labels: int64 (N,). val_inputs:
-    (M, ...), val_labels: (M,); without them the last epoch is kept. The learning rate falls to
-    zero along half a cosine. Training figures are taken while the weights move and with dropout
-    on, so they lag behind the validation figures.
+    views: (V, N, ...), the saved inputs of V views of N photos; each epoch takes one view of each
+    photo, drawn by lot, in shuffled order: the seed rules both, and dropout. labels: int64 (N,).
+    val_inputs: (M, ...), val_labels: (M,); without them the last epoch is kept. The learning rate
+    falls to zero along half a cosine. Training figures are taken while the weights move and with
+    dropout on, so they lag behind the validation figures.
     """
     start = time.perf_counter()
     compiled = _compiled(model)
@@ -204,13 +253,13 @@ def fit(
     if val_inputs is not None and validate():
         best_weights = network.get_weights()
     for epoch in progress(range(1, epochs + 1), epochs, "Epochs"):
-        view = views[(epoch - 1) % len(views)]
         order = rng.permutation(len(labels))
+        view = rng.integers(len(views), size=len(labels))
         optimizer.learning_rate.assign(learning_rate * _cosine((epoch - 1) / epochs))
         loss = right = 0.0
         for i in range(0, len(order), BATCH):
             batch = order[i : i + BATCH]
-            sums = compiled.step(view[batch].astype(np.float32), labels[batch])
+            sums = compiled.step(views[view[batch], batch].astype(np.float32), labels[batch])
             loss, right = loss + float(sums[0]), right + int(sums[1])
         history.loss.append(loss / len(order))
         history.accuracy.append(right / len(order))
@@ -224,3 +273,54 @@ def fit(
 
 def _cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
+
+
+def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """A fold number for each photo, int64 (N,), 0 to count - 1: stratified and shuffled by seed.
+
+    Raises UserError if a class has fewer photos than there are folds.
+    """
+    fewest = int(np.bincount(labels).min())
+    if fewest < count:
+        raise UserError(f"A class has {fewest} photos, too few for {count} folds: add photos.")
+    rng = np.random.default_rng(seed)
+    numbers = np.empty(len(labels), np.int64)
+    taken = 0
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        numbers[mine] = (taken + np.arange(len(mine))) % count  # go on where the last class ended
+        taken += len(mine)
+    return numbers
+
+
+def cross_validate(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    count: int = 5,
+    dropout: float,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+) -> np.ndarray:
+    """P(class) of each photo by a head that was trained on the other folds: float64 (N, K).
+
+    features: (N, channels) of the photos as they are; every fold trains for all its epochs, since
+    choosing the best one on the fold that is counted would flatter it.
+    """
+    fold = folds(labels, count, seed)
+    p = np.empty((len(labels), classes))
+    for k in range(count):
+        head = build_head(features.shape[1], classes, dropout, seed)
+        rest = fold != k
+        fit(
+            head,
+            features[None, rest],
+            labels[rest],
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+        )
+        p[~rest] = probabilities(predict_logits(head, features[~rest]))
+    return p

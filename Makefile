@@ -1,0 +1,43 @@
+# `make` lists the targets; README.md gives the same in plain commands for people without make.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := .venv/ready
+DEV := .venv/ready-dev
+
+.PHONY: help run lab test notebooks figures check clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(RUN) ## set up, execute every notebook, print the scoreboard
+	@$(BIN)/python notebooks/run.py
+
+lab: $(RUN) ## set up, open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_convolution_cost.ipynb
+
+test: $(DEV) ## install what tests need, check the style, run the tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest
+
+notebooks: $(RUN) ## run, then keep the outputs in notebooks/
+	@$(BIN)/python notebooks/run.py --keep
+
+figures: $(RUN) ## redraw images/
+	@$(BIN)/python images/draw.py
+
+clean: ## remove what was made: .venv and build
+	rm -rf .venv build
+
+# The stamps are written last, so that an interrupted installation is done again.
+$(RUN): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Python 3.10 to 3.13 is needed and $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up .venv (once, a few minutes) …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
+	@touch $@
+
+$(DEV): $(RUN) requirements-dev.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,93 @@
+"""The whole classifier in one file: photo in, logits out, with the names of its classes inside.
+
+A saved classifier is a `.keras` file with one member more, `classes.json`, which Keras passes over:
+class names, size and how a photo is cut to it. So a file that is moved keeps its names.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenet import UserError
+from mobilenet.backbone import Backbone
+from mobilenet.engine import keras, tf
+from mobilenet.files import replacing
+from mobilenet.training import probabilities
+
+BATCH = 32
+CARD = "classes.json"
+GEOMETRY = "shorter side scaled to size, centre cropped"
+
+
+def assemble(backbone: Backbone, trained: Any) -> Any:
+    """One Keras model, photos to logits, from a backbone and a trained head or trained top.
+
+    Takes RGB (B, size, size, 3) from 0 to 255, gives (B, 1) or (B, K) logits. Inside: scaling to
+    [-1, 1], a copy of the backbone that holds the trained blocks, pooling, the head. Nothing is
+    shared with what it was made from, so that later training does not change it.
+    """
+    copy = keras.models.clone_model(backbone.model)
+    copy.set_weights(backbone.model.get_weights())
+    own = {layer.name for layer in copy.layers}
+    for layer in trained.layers:
+        if layer.name in own and layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    copy.trainable = False
+    photo = keras.Input((backbone.size, backbone.size, 3), name="photo")
+    outputs = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(photo)
+    outputs = keras.layers.GlobalAveragePooling2D(name="pool")(copy(outputs, training=False))
+    dropout, logits = (trained.get_layer(name) for name in ("dropout", "logits"))
+    outputs = keras.layers.Dropout(dropout.rate, name="dropout")(outputs)
+    last = keras.layers.Dense(logits.units, name="logits")
+    outputs = last(outputs)
+    last.set_weights(logits.get_weights())
+    return keras.Model(photo, outputs, name="classifier")
+
+
+def save(path: Path, model: Any, class_names: Sequence[str]) -> None:
+    """Write a classifier and its class names to a `.keras` file, atomically."""
+    card = {"class_names": list(class_names), "size": model.input_shape[1], "geometry": GEOMETRY}
+    with replacing(path) as new:
+        model.save(new)
+        with zipfile.ZipFile(new, "a") as archive:
+            archive.writestr(CARD, json.dumps(card, ensure_ascii=False))
+
+
+def load(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """Read a classifier: (model, class names). Raises UserError if it is none of this project's."""
+    if not path.is_file():
+        raise UserError(f"There is no model {path}: run `make run` first, or name another.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            card = json.loads(archive.read(CARD))
+        names = tuple(str(name) for name in card["class_names"])
+        model = keras.models.load_model(path, compile=False)
+    except KeyError as error:
+        raise UserError(
+            f"{path} does not name its classes: use a model that this project saved."
+        ) from error
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is no model, or damaged: make it again with `make run`."
+        ) from error
+    return model, names
+
+
+def compiled(model: Any) -> Any:
+    """A function that takes uint8 photos (N, size, size, 3), any N, and gives probabilities of
+    the classes, float64 (N, K); compiled once, many times faster than `model.predict` on few.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
+    def forward(photos):
+        return model(tf.cast(photos, tf.float32), training=False)
+
+    def predict(photos: np.ndarray) -> np.ndarray:
+        starts = range(0, len(photos), BATCH)
+        return probabilities(np.concatenate([forward(photos[i : i + BATCH]) for i in starts]))
+
+    return predict

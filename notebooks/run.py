@@ -1,0 +1,209 @@
+"""Execute every notebook headless, in order, with progress; end with the scoreboard.
+
+    python notebooks/run.py [--keep]
+
+Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. With --keep the
+outputs are then put into the notebooks beside this file, without pictures of photos: those belong
+to whoever took them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+from mobilenet import BUILD, ROOT, UserError, backbone, from_root, photos
+from mobilenet.files import replacing, write_json
+
+HERE = ROOT / "notebooks"
+ENTRIES = ("baseline", "head", "fine_tuned", "cross_validation")
+
+
+def notebooks() -> list[Path]:
+    """The notebooks in their order."""
+    return sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+
+
+def execute(path: Path, folder: Path, report: Callable[[int, int], None]) -> nbformat.NotebookNode:
+    """Run a notebook in a fresh kernel that works in `folder`; returns it with its outputs.
+
+    report(k, n) is told before the k-th of n code cells runs. Raises UserError that names the
+    cell and the reason if one fails.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    at = {"cell": 0}
+
+    def started(cell, cell_index: int) -> None:
+        if cell_index in code:
+            at["cell"] = code.index(cell_index) + 1
+            report(at["cell"], len(code))
+
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=started,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}" if error.ename != "UserError" else error.evalue
+        raise UserError(f"{path.name} stopped at code cell {at['cell']}: {reason}") from error
+    except DeadKernelError as error:
+        raise UserError(
+            f"{path.name} stopped at code cell {at['cell']}: its kernel died, "
+            "often for want of memory; close other programs and run this again."
+        ) from error
+    return tidy(notebook)
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Take out what a wiped progress bar leaves behind and what names this machine's Python."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("data") != {"text/plain": ""}]
+            cell.metadata.pop("execution", None)
+    notebook.metadata.language_info = {"name": "python"}
+    return notebook
+
+
+def without_photos(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Put a sentence in the place of each picture that holds photos (those are JPEG)."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("data", {}).pop("image/jpeg", None):
+                alt = output.data["text/plain"]
+                output.data["text/plain"] = f"[{alt} Run the cell to see the picture.]"
+                output.metadata = {}
+    return notebook
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write a notebook, atomically."""
+    with replacing(path) as new:
+        nbformat.write(notebook, new)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def collect(seconds: dict[str, float], source: str) -> dict:
+    """The scoreboard, from what the notebooks published."""
+    parts = {}
+    for name in ENTRIES:
+        path = BUILD / "scoreboard" / f"{name}.json"
+        if not path.is_file():
+            raise UserError(f"No notebook published {name}: its last code cell should do so.")
+        parts[name] = json.loads(path.read_text(encoding="utf-8"))
+    network = [part.pop("backbone") for part in parts.values()]
+    shown = [part.pop("photos") for part in parts.values()]
+    return {
+        "date": date.today().isoformat(),
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+        "photos": {"source": source, **shown[0]},
+        "backbone": network[0],
+        **parts,
+        "notebooks": seconds,
+    }
+
+
+def table(board: dict) -> str:
+    """The scoreboard as lines of text."""
+    network, shown = board["backbone"], board["photos"]
+    lines = [
+        f"photos    {shown['count']} ({', '.join(shown['classes'])}), from {shown['source']}",
+        f"backbone  {network['name']}, α {network['alpha']}, {network['size']} px, "
+        f"{network['weights']} weights",
+        "",
+        f"{'':<18}{'right':>12}{'share':>9}   {'95 % interval':<18}{'seconds':>8}",
+    ]
+    for name in ENTRIES:
+        entry = board[name]
+        right = entry.get("test_correct", entry.get("correct"))
+        total = entry.get("test_total", entry.get("total"))
+        low, high = entry["interval"]
+        lines.append(
+            f"{name.replace('_', ' '):<18}{f'{right} of {total}':>12}{right / total:>9.1%}   "
+            f"{f'{low:.1%} to {high:.1%}':<18}{entry['seconds']:>8.1f}"
+        )
+    return "\n".join(lines)
+
+
+def run(keep: bool) -> None:
+    """Execute all, write the copies and the scoreboard, print it."""
+    for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(from_root(os.environ[name]))
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this Python's kernel, no other's
+    folder, line = photos.find_folder()
+    backbone.check_weights()
+    print(line, flush=True)
+    shutil.rmtree(BUILD / "scoreboard", ignore_errors=True)
+    seconds, done = {}, {}
+    for path in notebooks():
+        start = time.monotonic()
+
+        def report(k: int, n: int, path=path, start=start) -> None:
+            text = f"{path.stem:<24} cell {k:>2} of {n}  {time.monotonic() - start:5.0f} s"
+            print(text, end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+        done[path] = execute(path, HERE, report)
+        seconds[path.stem] = round(time.monotonic() - start, 1)
+        write(done[path], BUILD / "notebooks" / path.name)
+        print(f"{path.stem:<24} done          {seconds[path.stem]:5.0f} s", flush=True)
+    source = "PHOTOS" if os.environ.get("PHOTOS") else folder.relative_to(ROOT).as_posix()
+    board = collect(seconds, source)
+    write_json(BUILD / "scoreboard.json", board)
+    print(f"\n{table(board)}\n\nThis is build/scoreboard.json; what ran is in build/notebooks/.")
+    if keep:
+        for path, notebook in done.items():
+            write(without_photos(notebook), path)
+
+
+def main() -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Execute every notebook and print the scoreboard.")
+    parser.add_argument(
+        "--keep", action="store_true", help="put the outputs into notebooks/, without photos"
+    )
+    try:
+        run(parser.parse_args().keep)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
