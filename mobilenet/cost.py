@@ -13,7 +13,6 @@ takes M channels to N channels on a map of D_F × D_F pixels, stride 1, padded.
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from mobilenet import UserError
+from mobilenet.command import Parser, run
 
 MODELS = {"mobilenet_v1": "MobileNet", "mobilenet_v2": "MobileNetV2"}  # names in Keras
 KINDS = ("standard", "depthwise", "pointwise", "grouped", "transposed", "dense")
@@ -280,10 +280,9 @@ def _size(text: str) -> int:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m mobilenet.cost",
-        description="Multiply-adds and parameters of MobileNet, layer by layer and kind by kind.",
-        allow_abbrev=False,
+    parser = Parser(
+        "mobilenet.cost",
+        "Multiply-adds and parameters of MobileNet, layer by layer and kind by kind.",
     )
     parser.add_argument("--model", choices=MODELS, default="mobilenet_v2", help="%(default)s")
     parser.add_argument(
@@ -293,12 +292,6 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--size", type=_size, default=224, help="side in pixels, a multiple of 32 (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-
-    def usage_error(message: str):
-        print(f"{parser.prog}: {message}.", file=sys.stderr)
-        sys.exit(2)
-
-    parser.error = usage_error
     return parser.parse_args(arguments)
 
 
@@ -324,23 +317,21 @@ def _table(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    try:
-        chosen = _arguments(arguments)
-        rows = count(build(chosen.model, chosen.alpha, chosen.size))
-        if chosen.json:
-            report = {"model": chosen.model, "alpha": chosen.alpha, "size": chosen.size}
-            report |= totals(rows)._asdict()
-            report["kinds"] = {kind: cost._asdict() for kind, cost in by_kind(rows).items()}
-            report["layers"] = [row._asdict() for row in rows]
-            text = json.dumps(report, indent=1)
-        else:
-            text = _table(rows)
-        print(text, flush=True)
-    except BrokenPipeError:  # the reader, `head` perhaps, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (UserError, OSError) as error:
-        print(f"python -m mobilenet.cost: {error}", file=sys.stderr)
-        return 1
+    chosen = _arguments(arguments)
+    return run(lambda: _report(chosen))
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    rows = count(build(chosen.model, chosen.alpha, chosen.size))
+    if chosen.json:
+        report = {"model": chosen.model, "alpha": chosen.alpha, "size": chosen.size}
+        report |= totals(rows)._asdict()
+        report["kinds"] = {kind: cost._asdict() for kind, cost in by_kind(rows).items()}
+        report["layers"] = [row._asdict() for row in rows]
+        text = json.dumps(report, indent=1)
+    else:
+        text = _table(rows)
+    print(text, flush=True)
     return 0
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mobilenet import BUILD, UserError
+from mobilenet.command import Parser, run
 from mobilenet.photos import list_photos, read_photo
 
 MODEL = BUILD / "fine_tuned.keras"
@@ -61,9 +62,7 @@ def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, fl
 
 def main() -> int:
     """Run the command; returns its exit code: 0, or 1 if anything could not be read."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mobilenet.predict", description="P(class) of your own photos."
-    )
+    parser = Parser("mobilenet.predict", "P(class) of your own photos.")
     parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a photo or a folder")
     parser.add_argument(
         "--model", type=Path, default=MODEL, help="a saved model (default: the one fine-tuned last)"
@@ -73,22 +72,22 @@ def main() -> int:
     paths = list(find(options.paths))
     if not paths:
         parser.error("no photos there: name JPEG, PNG, WebP, GIF or BMP files or their folder")
+    return run(lambda: _tell(paths, options))
+
+
+def _tell(paths: list[Path], options: argparse.Namespace) -> int:
     failed = False
-    try:
-        if sys.stderr.isatty():
-            print("Loading the model …", end="\r", file=sys.stderr, flush=True)
-        for path, p in predict(paths, options.model):
-            if isinstance(p, UserError):
-                print(f"error: {p}", file=sys.stderr)
-                failed = True
-            elif options.json:
-                print(json.dumps({"path": str(path), "p": p}, ensure_ascii=False), flush=True)
-            else:
-                first, best = next(iter(p)), max(p, key=p.get)
-                print(f"P({first}) = {p[first]:.3f}  {best:<12}  {path}", flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if sys.stderr.isatty():
+        print("Loading the model …", end="\r", file=sys.stderr, flush=True)
+    for path, p in predict(paths, options.model):
+        if isinstance(p, UserError):
+            print(f"error: {p}", file=sys.stderr)
+            failed = True
+        elif options.json:  # in ASCII, so that any name survives any terminal and pipe
+            print(json.dumps({"path": str(path), "p": p}), flush=True)
+        else:
+            first, best = next(iter(p)), max(p, key=p.get)
+            print(f"P({first}) = {p[first]:.3f}  {best:<12}  {path}", flush=True)
     return int(failed)
 
 

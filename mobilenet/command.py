@@ -1,0 +1,49 @@
+"""What the commands share: one sentence for whatever goes wrong, and never a traceback."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from mobilenet import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser for `python -m MODULE` that says in one line what is wrong with them."""
+
+    def __init__(self, module: str, description: str):
+        super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with exit status 2."""
+        print(f"{self.prog}: {message}.", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(work: Callable[[], int]) -> int:
+    """Do a command's work; returns its exit status, 1 if it stopped at an error."""
+    # A name that is no valid text, or a terminal that is not UTF-8, shall not stop the command.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return work()
+    except BrokenPipeError:  # the reader, `head` perhaps, has had enough
+        _drop_output()
+        return 0
+    except KeyboardInterrupt:
+        _drop_output()
+        return 130
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.strerror or error}.", file=sys.stderr)
+        _drop_output()
+        return 1
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere, else Python complains about it when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
