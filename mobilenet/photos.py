@@ -206,19 +206,23 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
     """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending.
 
     shares are the parts' shares of each class and sum to 1. The same files and seed give the same
-    parts. Raises UserError if a class has fewer than five photos.
+    parts, in whatever order the photos and classes are. Raises UserError if a class has fewer than
+    five photos.
     """
-    if len(shares) != len(PARTS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+    if not (len(shares) == len(PARTS) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6):
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
     rng = np.random.default_rng(seed)
     parts = {part: [] for part in PARTS}
-    for label, name in enumerate(photos.class_names):
-        mine = rng.permutation(np.flatnonzero(photos.labels == label))
+    for name, label in sorted((name, label) for label, name in enumerate(photos.class_names)):
+        mine = sorted(np.flatnonzero(photos.labels == label), key=photos.files.__getitem__)
+        mine = rng.permutation(mine)
         if len(mine) < FEWEST:
             raise UserError(
                 f"Class {name!r} has {len(mine)} photos and the split needs {FEWEST}: add photos."
             )
         val, test = (max(1, round(share * len(mine))) for share in shares[1:])
+        test = min(test, len(mine) - 2)  # so that each part gets one
+        val = min(val, len(mine) - test - 1)
         parts["test"].append(mine[:test])
         parts["val"].append(mine[test : test + val])
         parts["train"].append(mine[test + val :])
