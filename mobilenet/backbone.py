@@ -16,6 +16,7 @@ from mobilenet import UserError, from_root
 
 ALPHA = 1.0
 SIZE = 224
+PUBLISHED_SIZES = (96, 128, 160, 192, 224)  # any other size takes the weights of 224
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 ANSWER_SECONDS = 5
 
@@ -71,6 +72,7 @@ def cache_folder() -> Path:
 
 def weights_file(alpha: float = ALPHA, size: int = SIZE, top: bool = False) -> Path:
     """The file in Keras's cache that holds these ImageNet weights, there or not."""
+    size = size if size in PUBLISHED_SIZES else 224
     tail = "" if top else "_no_top"
     name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}{tail}.h5"
     return cache_folder() / name
@@ -101,8 +103,10 @@ def load(alpha: float = ALPHA, size: int = SIZE, weights: str = "imagenet") -> B
     """The backbone, frozen: no weight of it is trainable.
 
     weights="random" gives an untrained network of the same shape. Raises UserError if ImageNet
-    weights can neither be found nor downloaded, or are damaged.
+    weights can neither be found nor downloaded, or are damaged, or if size is below 32.
     """
+    if size < 32:
+        raise UserError(f"Photos of {size} pixels are too small: use 32 or more.")
     if weights == "imagenet":
         check_weights(alpha, size)
     model = _build(alpha, size, weights, top=False)
@@ -116,7 +120,7 @@ def load_imagenet_classifier(backbone: Backbone) -> Any | None:
 
     Its inputs are as the backbone's, its outputs are probabilities, float32 (B, 1000).
     """
-    if backbone.weights != "imagenet":
+    if backbone.weights != "imagenet" or backbone.size not in PUBLISHED_SIZES:
         return None
     index = cache_folder() / "imagenet_class_index.json"
     here = weights_file(backbone.alpha, backbone.size, top=True).is_file() and index.is_file()
@@ -136,12 +140,12 @@ def _build(alpha: float, size: int, weights: str, top: bool) -> Any:
             include_top=top,
             weights=None if random else "imagenet",
         )
-    except OSError as error:
-        file = weights_file(alpha, size, top).name
-        raise UserError(
-            f"The weights in {file} are damaged: delete it from Keras's cache."
-        ) from error
     except Exception as error:  # Keras raises no narrower one when a download breaks off
-        if "URL fetch failure" not in str(error):
+        file = weights_file(alpha, size, top)
+        if "URL fetch failure" in str(error):
+            raise UserError("The download of the weights broke off: run this again.") from error
+        if random or not file.is_file():
             raise
-        raise UserError("The download of the weights broke off: run this again.") from error
+        raise UserError(
+            f"The weights in {file.name} are damaged: delete it from Keras's cache."
+        ) from error

@@ -6,6 +6,7 @@ class names, size and how a photo is cut to it. So a file that is moved keeps it
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,20 @@ from mobilenet.training import probabilities
 BATCH = 32
 CARD = "classes.json"
 GEOMETRY = "shorter side scaled to size, centre cropped"
+
+# What Keras, HDF5 and zipfile raise on damaged files.
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    NotImplementedError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def assemble(backbone: Backbone, trained: Any) -> Any:
@@ -63,17 +78,16 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
     try:
         with zipfile.ZipFile(path) as archive:
-            card = json.loads(archive.read(CARD))
+            named = CARD in archive.namelist()
+            card = json.loads(archive.read(CARD)) if named else {"class_names": []}
         names = tuple(str(name) for name in card["class_names"])
         model = keras.models.load_model(path, compile=False)
-    except KeyError as error:
-        raise UserError(
-            f"{path} does not name its classes: use a model that this project saved."
-        ) from error
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{path} is no model, or damaged: make it again with `make run`."
         ) from error
+    if not named or model.output_shape[-1] != (1 if len(names) == 2 else len(names)):
+        raise UserError(f"{path} does not name its classes: use a model that this project saved.")
     return model, names
 
 
