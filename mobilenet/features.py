@@ -160,7 +160,7 @@ def view_activations(
     As `activations` of `make_views`, but remembered in this process by content: asking again for
     the same photos, views, backbone and cut costs nothing, anything new costs one pass.
     """
-    content = hashlib.sha256(images).hexdigest()
+    content = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
     key = (backbone, cut, count, seed, tuple(sorted(augmentation.items())), images.shape, content)
     if key not in _saved:
         views = make_views(images, count, seed, **augmentation)
