@@ -1,0 +1,77 @@
+"""What several test files need: drawn photos, a small untrained backbone, a saved classifier."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from mobilenet import backbone as backbones
+from mobilenet.photos import Photos
+
+# Timings differ from machine to machine; the same examples everywhere.
+settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("project")
+
+SIZE = 96
+ALPHA = 0.35
+
+
+@pytest.fixture
+def real_photos() -> Path:
+    """The folder of class folders that PHOTOS names."""
+    if not os.environ.get("PHOTOS"):
+        pytest.skip("needs PHOTOS, a folder of class folders")
+    return Path(os.environ["PHOTOS"])
+
+
+@pytest.fixture(scope="session")
+def imagenet() -> backbones.Backbone:
+    """The default backbone with its ImageNet weights."""
+    if not backbones.weights_file().is_file():
+        pytest.skip("needs ImageNet weights in Keras's cache")
+    return backbones.load()
+
+
+@pytest.fixture(scope="session")
+def small() -> backbones.Backbone:
+    """An untrained backbone that takes milliseconds a photo."""
+    return backbones.load(alpha=ALPHA, size=SIZE, weights="random")
+
+
+def draw(count: int, classes: int = 2, size: int = SIZE, seed: int = 0) -> Photos:
+    """`count` photos of each class, noise whose brightness tells the class: the last is bright."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), count)
+    middle = (40 + 170 * labels / (classes - 1))[:, None, None, None]
+    images = rng.normal(middle, 25, (len(labels), size, size, 3)).clip(0, 255).astype(np.uint8)
+    names = tuple(f"class {'abcdefgh'[k]}" for k in range(classes))
+    files = tuple(f"{names[label]}/{i:03}.png" for i, label in enumerate(labels))
+    return Photos(files, images, labels, names)
+
+
+def write(folder: Path, photos: Photos) -> Path:
+    """Write drawn photos as files into a folder of class folders."""
+    for file, image in zip(photos.files, photos.images, strict=True):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / file)
+    return folder
+
+
+def one_sentence(text: object) -> bool:
+    """Whether a message is one line that ends as a sentence does."""
+    text = str(text)
+    return text.endswith(".") and "\n" not in text and text == text.strip()
+
+
+@pytest.fixture(scope="session")
+def saved_classifier(small, tmp_path_factory) -> Path:
+    """A classifier of two classes, "dark" and "light", saved; its head is untrained."""
+    from mobilenet import classifier, training
+
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
+    classifier.save(path, classifier.assemble(small, head), ("dark", "light"))
+    return path

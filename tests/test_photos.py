@@ -1,0 +1,566 @@
+"""Photos of all kinds come out upright, cropped and RGB; what is no photo is named or passed by."""
+
+import io
+import struct
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import draw, one_sentence, write
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import mobilenet
+from mobilenet import ROOT, UserError, photos
+from mobilenet.photos import PARTS, Photos, load_photos, read_photo
+
+# Four quarters that tell every turn and mirror apart.
+RED, GREEN, BLUE, YELLOW = (200, 40, 40), (40, 180, 60), (40, 60, 200), (210, 200, 50)
+
+
+def quarters(width=96, height=96):
+    """A picture: red and green above, blue and yellow below."""
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2] = RED
+    pixels[: height // 2, width // 2 :] = GREEN
+    pixels[height // 2 :, : width // 2] = BLUE
+    pixels[height // 2 :, width // 2 :] = YELLOW
+    return Image.fromarray(pixels)
+
+
+def colours(image):
+    """The colours in the middle of the quarters."""
+    near, far = len(image) // 4, 3 * len(image) // 4
+    return np.array([image[near, near], image[near, far], image[far, near], image[far, far]], int)
+
+
+def close(image, expected, by=12):
+    return np.abs(colours(image) - np.array(expected)).max() <= by
+
+
+# --- One photo ---
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "webp", "gif", "bmp", "JPG"])
+def test_formats(tmp_path, suffix):
+    path = tmp_path / f"photo.{suffix}"
+    quarters().save(path)
+    image = read_photo(path, 32)
+    assert (image.shape, image.dtype) == ((32, 32, 3), np.uint8)
+    assert close(image, [RED, GREEN, BLUE, YELLOW])
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "YCbCr", "I;16"])
+def test_modes(tmp_path, mode):
+    grey = quarters().convert("L")
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    elif mode == "P":
+        image = quarters().quantize(8)
+    else:
+        image = quarters().convert(mode)
+    path = tmp_path / ("photo.jpg" if mode in ("CMYK", "YCbCr") else "photo.png")
+    image.save(path)
+    result = read_photo(path, 96)
+    if mode == "1":
+        assert set(np.unique(result)) <= {0, 255}
+        assert abs(result.mean() - np.asarray(grey).mean()) < 5
+    else:
+        lights = [[light] * 3 for light in colours(np.asarray(grey)[..., None])[:, 0]]
+        grey_modes = ("L", "LA", "I;16")
+        assert close(result, lights if mode in grey_modes else [RED, GREEN, BLUE, YELLOW])
+
+
+def test_the_16_bits_of_a_png_keep_their_range(tmp_path):
+    ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    result = read_photo(tmp_path / "ramp.png", 64)[32, :, 0].astype(int)
+    assert np.abs(result - np.linspace(0, 255, 64)).max() <= 1
+
+
+def transparent_picture(kind):
+    clear = np.zeros((64, 64), bool)
+    clear[:32] = True
+    pixels = np.full((64, 64, 3), 30, np.uint8)
+    if kind == "alpha":
+        alpha = np.where(clear, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([pixels, alpha])), {}
+    if kind == "grey and alpha":
+        alpha = np.where(clear, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([pixels, alpha])).convert("LA"), {}
+    pixels[clear] = 90
+    if kind == "one colour of RGB":
+        return Image.fromarray(pixels), {"transparency": (90, 90, 90)}
+    if kind == "one grey":
+        return Image.fromarray(pixels[..., 0]), {"transparency": 90}
+    palette = Image.fromarray(clear.astype(np.uint8), "L")
+    palette = Image.frombytes("P", (64, 64), palette.tobytes())
+    palette.putpalette([30, 30, 30, 90, 90, 90])
+    return palette, {"transparency": 1 if kind == "one of a palette" else bytes([255, 0])}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "alpha",
+        "grey and alpha",
+        "one colour of RGB",
+        "one grey",
+        "one of a palette",
+        "bytes of a palette",
+    ],
+)
+def test_what_is_transparent_becomes_white(tmp_path, kind):
+    image, options = transparent_picture(kind)
+    image.save(tmp_path / "photo.png", **options)
+    result = read_photo(tmp_path / "photo.png", 64)
+    assert (result[:30] == 255).all()
+    assert (result[34:] == 30).all()
+
+
+def test_of_an_animation_the_first_picture(tmp_path):
+    first, second = quarters(), Image.new("RGB", (96, 96), "black")
+    for name in ("photo.gif", "photo.webp"):
+        first.save(tmp_path / name, save_all=True, append_images=[second], duration=100)
+        assert close(read_photo(tmp_path / name, 48), [RED, GREEN, BLUE, YELLOW])
+
+
+# How a camera that was turned stores an upright picture, for each EXIF orientation.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_photos_come_out_upright(tmp_path, orientation, suffix):
+    upright = np.asarray(quarters(width=96, height=64))
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"photo.{suffix}", exif=exif, quality=95)
+    Image.fromarray(upright).save(tmp_path / "upright.png")
+    result = read_photo(tmp_path / f"photo.{suffix}", 64)
+    expected = read_photo(tmp_path / "upright.png", 64)
+    assert close(result, colours(expected))
+
+
+def exif_block(*entries, end=b"\0\0\0\0"):
+    """A little-endian EXIF block of (tag, kind, count, value) as they stand, right or wrong."""
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + end
+
+
+TURNED = (0x0112, 3, 1, 6)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    ("exif", "upright"),
+    [
+        (b"Exif\0\0", False),
+        (b"Exif\0\0no tags at all", False),
+        (b"Exif\0\0II*\0\xff\xff\0\0", False),
+        (exif_block((0x0112, 3, 1, 99)), False),
+        (exif_block((0x0112, 2, 4, 0x00636261)), False),
+        (exif_block(TURNED, end=b""), True),
+        (exif_block(TURNED, (0x011A, 5, 1, 9999)), True),
+        (exif_block(TURNED, (0x010F, 2, 0xFFFFFFFF, 9999)), True),
+        (exif_block(TURNED, (0x8769, 4, 1, 0x41414141), (0x8825, 2, 4, 5)), True),
+    ],
+)
+def test_broken_exif_is_no_reason_to_leave_a_photo_out(tmp_path, exif, upright):
+    turned = np.rot90(np.asarray(quarters()))
+    Image.fromarray(np.ascontiguousarray(turned)).save(
+        tmp_path / "photo.jpg", exif=exif, quality=95
+    )
+    expected = [RED, GREEN, BLUE, YELLOW] if upright else [GREEN, YELLOW, RED, BLUE]
+    assert close(read_photo(tmp_path / "photo.jpg", 48), expected)
+
+
+def test_broken_exif_is_read_in_silence(tmp_path):
+    quarters().save(tmp_path / "photo.jpg", exif=exif_block(TURNED, end=b""))
+    script = "import sys; from mobilenet.photos import read_photo; read_photo(sys.argv[1], 32)"
+    line = [sys.executable, "-c", script, tmp_path / "photo.jpg"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 100), (100, 400), (1200, 301), (101, 100)])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_the_centre_is_kept_and_its_shape(tmp_path, width, height, suffix):
+    """A disc in the centre stays a disc of the same share of the shorter side."""
+    y, x = np.mgrid[:height, :width]
+    radius = 0.35 * min(width, height)
+    disc = np.hypot(x - (width - 1) / 2, y - (height - 1) / 2) < radius
+    pixels = np.where(disc[..., None], 255, 0).astype(np.uint8).repeat(3, axis=2)
+    Image.fromarray(pixels).save(tmp_path / f"photo.{suffix}", quality=95)
+    result = read_photo(tmp_path / f"photo.{suffix}", 100)[..., 0] > 127
+    for axis in (0, 1):
+        inside = np.flatnonzero(result.any(axis))
+        assert abs(len(inside) - 70) <= 2
+        assert abs(inside.mean() - 49.5) <= 1
+    assert abs(result.mean() - np.pi * 0.35**2) < 0.01
+
+
+@given(width=st.integers(1, 70), height=st.integers(1, 70), size=st.integers(1, 80))
+def test_any_size_becomes_the_size_asked_for(tmp_path_factory, width, height, size):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (7, 77, 177)).save(buffer, "PNG")
+    path = tmp_path_factory.getbasetemp() / "any.png"
+    path.write_bytes(buffer.getvalue())
+    image = read_photo(path, size)
+    assert image.shape == (size, size, 3)
+    assert (image == (7, 77, 177)).all()
+
+
+def test_a_large_jpeg_is_not_blurred_by_decoding_it_small(tmp_path):
+    cells = np.random.default_rng(0).integers(0, 255, (48, 48), np.uint8)
+    large = Image.fromarray(cells).resize((700, 700), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "large.jpg", quality=95)
+    large.save(tmp_path / "large.png")
+    jpeg, png = (read_photo(tmp_path / f"large.{s}", 96)[..., 0] for s in ("jpg", "png"))
+    assert np.corrcoef(jpeg.ravel(), png.ravel())[0, 1] > 0.99
+    assert jpeg.std() / png.std() > 0.95
+
+
+# --- What is no photo ---
+
+
+def damaged(kind, path):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG")
+    whole = buffer.getvalue()
+    if kind == "a directory":
+        path.mkdir()
+    elif kind != "missing":
+        content = {
+            "empty": b"",
+            "text": b"this is no photo",
+            "truncated": whole[: len(whole) // 2],
+            "only a head": whole[:100],
+            "HTML": b"<!DOCTYPE html><html><body>404</body></html>",
+            "zeros": bytes(5000),
+        }[kind]
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["empty", "text", "truncated", "only a head", "HTML", "zeros", "missing", "a directory"],
+)
+def test_what_cannot_be_read_is_named_with_a_reason(tmp_path, kind):
+    path = tmp_path / "photo.jpg"
+    damaged(kind, path)
+    with pytest.raises(UserError) as raised:
+        read_photo(path, 32)
+    assert one_sentence(raised.value)
+    assert str(raised.value).startswith(f"{path} cannot be read as a photo: ")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp"])
+def test_damaged_bytes_give_a_photo_or_a_reason(tmp_path, suffix):
+    """Nothing but UserError, whatever bytes are changed."""
+    path = tmp_path / f"photo.{suffix}"
+    quarters(40, 30).save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(1)
+    for attempt in range(60):
+        broken = bytearray(whole)
+        for _ in range(rng.integers(1, 6)):
+            broken[rng.integers(len(broken) if attempt % 2 else 60)] = rng.integers(256)
+        path.write_bytes(bytes(broken[: None if attempt % 5 else rng.integers(len(broken))]))
+        try:
+            assert read_photo(path, 16).shape == (16, 16, 3)
+        except UserError as error:
+            assert one_sentence(error)
+
+
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path):
+    header = b"BM" + struct.pack(
+        "<IHHIIiiHHIIIIII", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, *[0] * 6
+    )
+    (tmp_path / "bomb.bmp").write_bytes(header)
+    with pytest.raises(UserError, match="exceeds limit") as raised:
+        read_photo(tmp_path / "bomb.bmp", 32)
+    assert one_sentence(raised.value)
+
+
+# --- A folder of them ---
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, "class a" and "class b", of six photos each."""
+    return write(tmp_path / "photos", draw(6, size=40))
+
+
+def test_loading(folder):
+    drawn, loaded = draw(6, size=40), load_photos(folder, 40)
+    assert loaded.files == drawn.files == tuple(sorted(loaded.files))
+    assert loaded.class_names == ("class a", "class b")
+    assert (loaded.images == drawn.images).all()
+    assert loaded.images.dtype == np.uint8
+    assert (loaded.labels == drawn.labels).all()
+    assert loaded.labels.dtype == np.int64
+    assert loaded.left_out == ()
+    assert len(loaded) == 12
+
+
+def test_positive_moves_a_class_to_the_front(folder):
+    plain, moved = load_photos(folder, 16), load_photos(folder, 16, positive="class b")
+    assert moved.class_names == ("class b", "class a")
+    for loaded in (plain, moved):
+        for file, label in zip(loaded.files, loaded.labels, strict=True):
+            assert file.startswith(loaded.class_names[label] + "/")
+    assert sorted(plain.files) == sorted(moved.files)
+
+
+def test_nested_folders_belong_to_their_class(folder):
+    (folder / "class a" / "summer" / "2024").mkdir(parents=True)
+    quarters().save(folder / "class a" / "summer" / "2024" / "deep.png")
+    loaded = load_photos(folder, 16)
+    assert loaded.labels[loaded.files.index("class a/summer/2024/deep.png")] == 0
+
+
+def test_what_computers_leave_behind_is_neither_class_nor_photo(folder):
+    expected = load_photos(folder, 16)
+    for place in (".ipynb_checkpoints", "__MACOSX", ".git", "class a/.thumbnails"):
+        (folder / place).mkdir()
+        quarters().save(folder / place / "photo.jpg")
+    for name in (".DS_Store", "._x.jpg", "Thumbs.db", "readme.txt", "list.csv"):
+        for place in (folder, folder / "class a"):
+            (place / name).write_bytes(b"no photo")
+    quarters().save(folder / "loose.jpg")
+    loaded = load_photos(folder, 16)
+    assert (loaded.files, loaded.class_names) == (expected.files, expected.class_names)
+    assert loaded.left_out == ()
+
+
+def test_unreadable_files_are_left_out_by_name(folder):
+    kinds = {"empty": "no JPEG", "text": "no JPEG", "truncated": "truncated"}
+    for kind in kinds:
+        damaged(kind, folder / "class a" / f"{kind}.jpg")
+    (folder / "class b" / "gone.jpg").symlink_to("nowhere.jpg")
+    loaded = load_photos(folder, 16)
+    assert len(loaded) == 12
+    reasons = dict(loaded.left_out)
+    for kind, reason in kinds.items():
+        assert reason in reasons.pop(f"class a/{kind}.jpg")
+    assert reasons == {"class b/gone.jpg": "it is not there"}
+
+
+def test_a_photo_that_vanishes_after_the_listing_is_left_out(folder, monkeypatch):
+    listing = photos.list_photos
+
+    def vanishing(place):
+        for path in list(listing(place)):
+            if path.name == "000.png":
+                path.unlink()
+            yield path
+
+    monkeypatch.setattr(photos, "list_photos", vanishing)
+    loaded = load_photos(folder, 16)
+    assert loaded.left_out == (("class a/000.png", "it is not there"),)
+    assert len(loaded) == 11
+
+
+@pytest.mark.parametrize("name", ["a b.jpg", "l'été.jpg", 'quo"te.jpg', "🦙.jpg", "#%&$.jpg"])
+def test_odd_names(folder, name):
+    quarters().save(folder / "class a" / name)
+    assert f"class a/{name}" in load_photos(folder, 16).files
+
+
+def test_reading_in_threads_leaves_the_warnings_alone(folder):
+    before = list(warnings.filters)
+    load_photos(folder, 16)
+    assert list(warnings.filters) == before
+
+
+def make_empty(folder):
+    for path in folder.rglob("*.png"):
+        path.unlink()
+
+
+FAULTS = {
+    "no class folders": (lambda folder: [_clear(path) for path in folder.iterdir()], None),
+    "one class folder": (lambda folder: _clear(folder / "class b"), None),
+    "'class b' has no readable photo": (lambda folder: make_empty(folder / "class b"), None),
+    "is not there": (lambda folder: folder.rename(folder.with_name("moved")), None),
+    "choose one of class a, class b": (lambda folder: None, "class c"),
+}
+
+
+def _clear(folder):
+    make_empty(folder)
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_folders_that_cannot_be_used(folder, said):
+    fault, positive = FAULTS[said]
+    fault(folder)
+    with pytest.raises(UserError) as raised:
+        load_photos(folder, 16, positive)
+    assert one_sentence(raised.value)
+    assert said in str(raised.value)
+
+
+def test_the_folder_that_photos_names(folder, monkeypatch):
+    monkeypatch.setenv("PHOTOS", str(folder))
+    found, line = photos.find_folder()
+    assert found == folder
+    assert one_sentence(line)
+    monkeypatch.setenv("PHOTOS", str(folder / "nowhere"))
+    with pytest.raises(UserError, match="PHOTOS names") as raised:
+        photos.find_folder()
+    assert one_sentence(raised.value)
+
+
+def test_photos_beside_the_project(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(mobilenet, "ROOT", tmp_path)
+    monkeypatch.setattr(photos, "ROOT", tmp_path)
+    monkeypatch.setenv("PHOTOS", "photos")  # as from notebooks/, whose working directory it is not
+    assert photos.find_folder()[0] == folder
+    monkeypatch.delenv("PHOTOS")
+    with pytest.raises(UserError, match="There are no photos") as raised:
+        photos.find_folder()
+    assert one_sentence(raised.value)
+    (tmp_path / "dataset").mkdir()
+    folder.rename(tmp_path / "dataset" / "photos")
+    found, line = photos.find_folder()
+    assert found == tmp_path / "dataset" / "photos"
+    assert one_sentence(line)
+
+
+def test_the_real_photos(real_photos):
+    loaded = load_photos(real_photos, 32)
+    assert len(loaded) > 0
+    assert loaded.left_out == ()
+    assert loaded.images.std() > 20
+
+
+# --- The split ---
+
+
+def named(counts):
+    """Photos without pictures: this many of each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    files = tuple(f"{label}/{i}.jpg" for i, label in enumerate(labels))
+    names = tuple(str(k) for k in range(len(counts)))
+    return Photos(files, np.zeros((len(labels), 1, 1, 3), np.uint8), labels, names)
+
+
+class_counts = st.lists(st.integers(5, 60), min_size=2, max_size=4)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def as_files(some, parts):
+    return {part: {some.files[i] for i in index} for part, index in parts.items()}
+
+
+@given(counts=class_counts, seed=seeds)
+def test_the_parts_are_disjoint_complete_and_stratified(counts, seed):
+    some = named(counts)
+    parts = photos.split(some, seed)
+    assert tuple(parts) == PARTS
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
+    for (part, index), share in zip(parts.items(), photos.SHARES, strict=True):
+        assert index.dtype == np.int64
+        assert (np.diff(index) > 0).all()
+        have = np.bincount(some.labels[index], minlength=len(counts))
+        assert (have >= 1).all()
+        assert (
+            np.abs(have - share * np.array(counts)) <= (1.01 if part == "train" else 0.81)
+        ).all()
+
+
+@given(
+    counts=class_counts,
+    weights=st.tuples(*[st.floats(0.01, 1)] * 3),
+)
+def test_any_shares_leave_a_photo_of_each_class_in_each_part(counts, weights):
+    some = named(counts)
+    shares = tuple(weight / sum(weights) for weight in weights)
+    parts = photos.split(some, 0, shares)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
+    for index in parts.values():
+        assert set(some.labels[index]) == set(range(len(counts)))
+
+
+@given(counts=class_counts, seed=seeds, shuffle=seeds)
+def test_the_seed_and_the_files_alone_decide(counts, seed, shuffle):
+    some = named(counts)
+    expected = as_files(some, photos.split(some, seed))
+    assert as_files(some, photos.split(some, seed)) == expected
+    moved = some.subset(np.random.default_rng(shuffle).permutation(len(some)))
+    assert as_files(moved, photos.split(moved, seed)) == expected
+    turned = replace(some, class_names=some.class_names[::-1], labels=len(counts) - 1 - some.labels)
+    assert as_files(turned, photos.split(turned, seed)) == expected
+
+
+def test_another_seed_gives_another_split():
+    some = named([50, 50])
+    found = {tuple(photos.split(some, seed)["test"]) for seed in range(20)}
+    assert len(found) == 20
+
+
+def test_too_few_photos_for_a_split():
+    with pytest.raises(UserError, match="Class '1' has 4 photos") as raised:
+        photos.split(named([9, 4]), 0)
+    assert one_sentence(raised.value)
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (1, 0, 0), (float("nan"),) * 3]
+)
+def test_shares_that_are_none(shares):
+    with pytest.raises(UserError, match="sum to 1") as raised:
+        photos.split(named([9, 9]), 0, shares)
+    assert one_sentence(raised.value)
+
+
+@given(counts=class_counts, seed=seeds)
+def test_a_saved_split_comes_back(tmp_path_factory, counts, seed):
+    some = named(counts)
+    path = tmp_path_factory.getbasetemp() / "split.json"
+    parts = photos.split(some, seed)
+    photos.save_split(path, some, parts)
+    again = photos.load_split(path, some)
+    assert all((parts[part] == again[part]).all() for part in PARTS)
+    moved = some.subset(np.arange(len(some))[::-1])
+    assert as_files(moved, photos.load_split(path, moved)) == as_files(some, parts)
+
+
+def test_splits_that_do_not_fit(tmp_path):
+    some, path = named([9, 9]), tmp_path / "split.json"
+    photos.save_split(path, some, photos.split(some, 0))
+    good = path.read_text()
+    other = some.subset(np.arange(17))
+    cases = [
+        (good, other, "does not fit"),
+        (good.replace('"val"', '"validation"'), some, "does not fit"),
+        (good[:-10], some, "cannot be read"),
+        ("[]", some, "cannot be read"),
+        ("", some, "cannot be read"),
+        (good.replace("0/0.jpg", "0/1.jpg"), some, "twice"),
+    ]
+    for text, which, said in cases:
+        path.write_text(text)
+        with pytest.raises(UserError, match=said) as raised:
+            photos.load_split(path, which)
+        assert one_sentence(raised.value)
+    path.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        photos.load_split(path, some)
