@@ -124,7 +124,7 @@ def cut_table(backbone: Backbone) -> list[CutRow]:
 def _frozen_pass(backbone: Backbone, cut: str | None) -> Any:
     model = backbone.model if cut is None else split_at(backbone, cut)[0]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
     def forward(batch):
         maps = model(preprocess(batch), training=False)
         return tf.cast(tf.reduce_mean(maps, (1, 2)) if cut is None else maps, tf.float16)
