@@ -1,0 +1,256 @@
+"""Frozen work: views, cuts and the activations that are remembered."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import SIZE, draw, one_sentence
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilenet import UserError, cost, features
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return draw(4)
+
+
+# --- Views ---
+
+
+def test_preprocessing_spans_minus_one_to_one():
+    scaled = features.preprocess(np.array([0, 127.5, 255])).numpy()
+    assert scaled.tolist() == [-1, 0, 1]
+    assert scaled.dtype == np.float32
+    assert features.preprocess(np.uint8([[255]])).numpy().tolist() == [[1]]
+
+
+@given(count=st.integers(1, 20), size=st.integers(1, 300), seed=st.integers(0, 1000))
+def test_without_any_change_the_map_is_the_identity(count, size, seed):
+    maps = features.random_maps(np.random.default_rng(seed), count, size, False, 0.0, 0.0)
+    assert maps.dtype == np.float32
+    assert (maps == [1, 0, 0, 0, 1, 0, 0, 0]).all()
+
+
+@given(size=st.integers(1, 300), seed=st.integers(0, 1000))
+def test_a_flip_is_the_identity_or_the_mirror(size, seed):
+    maps = features.random_maps(np.random.default_rng(seed), 64, size, True, 0.0, 0.0)
+    same, mirror = [1, 0, 0, 0, 1, 0, 0, 0], [-1, 0, size - 1, 0, 1, 0, 0, 0]
+    kinds = (maps == same).all(axis=1), (maps == mirror).all(axis=1)
+    assert (kinds[0] | kinds[1]).all()
+    if size > 1:
+        assert kinds[0].any()
+        assert kinds[1].any()
+
+
+@given(
+    size=st.integers(2, 300),
+    seed=st.integers(0, 1000),
+    flip=st.booleans(),
+    rotation=st.floats(0, 180),
+    zoom=st.floats(0, 0.9),
+)
+def test_maps_turn_about_the_centre_within_their_limits(size, seed, flip, rotation, zoom):
+    maps = features.random_maps(np.random.default_rng(seed), 50, size, flip, rotation, zoom)
+    a0, a1, a2, b0, b1, b2, c0, c1 = maps.astype(float).T
+    centre = (size - 1) / 2
+    assert a0 * centre + a1 * centre + a2 == pytest.approx(np.full(50, centre), abs=1e-3)
+    assert b0 * centre + b1 * centre + b2 == pytest.approx(np.full(50, centre), abs=1e-3)
+    scale = np.hypot(b0, b1)
+    assert (np.abs(scale - 1) <= zoom + 1e-5).all()
+    assert (np.abs(np.rad2deg(np.arctan2(b0, b1))) <= rotation + 1e-3).all()
+    # Nothing is stretched: the two directions keep their angle and their scale.
+    assert a0 * b0 + a1 * b1 == pytest.approx(np.zeros(50), abs=1e-4)
+    assert np.hypot(a0, a1) == pytest.approx(scale, abs=1e-4)
+    assert (c0 == 0).all()
+    assert (c1 == 0).all()
+
+
+def test_the_first_view_is_the_photo_and_more_begin_with_the_same(photos):
+    change = {"flip": True, "rotation": 15.0, "zoom": 0.1}
+    three = features.make_views(photos.images, 3, seed=5, **change)
+    five = features.make_views(photos.images, 5, seed=5, **change)
+    assert three.shape == (3, *photos.images.shape)
+    assert three.dtype == np.uint8
+    assert (three[0] == photos.images).all()
+    assert (five[:3] == three).all()
+    assert len({view.tobytes() for view in five}) == 5
+    assert (features.make_views(photos.images, 3, seed=5, **change) == three).all()
+    assert (features.make_views(photos.images, 3, seed=6, **change)[1:] != three[1:]).any()
+
+
+def test_views_without_change_are_the_photo(photos):
+    views = features.make_views(photos.images, 3, seed=0, flip=False)
+    assert (views == photos.images).all()
+
+
+def test_a_flipped_view_is_the_exact_mirror(photos):
+    views = features.make_views(photos.images, 12, seed=0, flip=True)
+    same = (views == photos.images).all(axis=(2, 3, 4))
+    mirrored = (views == photos.images[:, :, ::-1]).all(axis=(2, 3, 4))
+    assert (same ^ mirrored).all()
+    assert mirrored[1:].any()
+    assert same[1:].any()
+
+
+def test_a_quarter_turn(monkeypatch, photos):
+    """Turned by the angle asked for, about the centre, and nothing lost of a square."""
+    size = photos.images.shape[1]
+    turn = np.float32([[0, -1, size - 1, 1, 0, 0, 0, 0]])
+    monkeypatch.setattr(features, "random_maps", lambda rng, n, *rest: turn.repeat(n, axis=0))
+    views = features.make_views(photos.images, 2, seed=0)
+    assert (views[1] == np.rot90(photos.images, 1, axes=(1, 2))).all()
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_views_than_one(photos, count):
+    with pytest.raises(UserError, match="use 1 or more") as raised:
+        features.make_views(photos.images, count, seed=0)
+    assert one_sentence(raised.value)
+
+
+# --- Cuts ---
+
+
+def test_below_and_above_are_the_whole_at_every_cut(small, photos):
+    inputs = features.preprocess(photos.images[::4])
+    whole = small.model(inputs, training=False).numpy()
+    assert whole.std() > 0.1
+    for cut in small.cuts:
+        below, above = features.split_at(small, cut)
+        result = above(below(inputs, training=False), training=False).numpy()
+        assert np.abs(result - whole).max() <= 1e-5, cut
+
+
+@pytest.mark.parametrize("cut", ["block_99_expand", "", "block_13_project", "120"])
+def test_an_unknown_cut(small, cut):
+    with pytest.raises(UserError, match="block_13_expand") as raised:
+        features.split_at(small, cut)
+    assert one_sentence(raised.value)
+    assert repr(cut) in str(raised.value)
+
+
+def test_the_table_of_cuts(small):
+    rows = features.cut_table(small)
+    assert [row.cut for row in rows] == list(small.cuts)
+    assert rows[-1].shape == (SIZE, SIZE, 3)
+    assert rows[-1].share == pytest.approx(1)
+    assert rows[-1].weights == cost.totals(cost.count(small.model)).parameters
+    for higher, lower in pairwise(rows):
+        assert higher.share < lower.share
+        assert higher.weights < lower.weights
+        below = features.split_at(small, lower.cut)[0]
+        assert below.output_shape[1:] == lower.shape
+
+
+# --- Activations ---
+
+
+def test_activations_at_a_cut_and_of_the_whole(small, photos):
+    inputs = features.preprocess(photos.images)
+    below, above = features.split_at(small, "block_13_expand")
+    saved = features.activations(small, photos.images, "block_13_expand")
+    assert saved.dtype == np.float16
+    expected = below(inputs, training=False).numpy()
+    assert np.abs(saved - expected).max() <= 1e-3 * np.abs(expected).max()  # float16
+    pooled = features.activations(small, photos.images, None)
+    assert pooled.shape == (len(photos), small.channels)
+    expected = above(expected, training=False).numpy().mean(axis=(1, 2))
+    assert np.abs(pooled - expected).max() <= 1e-3 * np.abs(expected).max()
+
+
+def test_leading_axes_stay_and_batches_do_not_matter(small, photos):
+    many = np.tile(photos.images, (3, 5, 1, 1, 1))
+    saved = features.activations(small, many, None)
+    assert saved.shape == (3, 40, small.channels)
+    alone = features.activations(small, photos.images, None)
+    assert np.abs(saved[2, 8:16] - alone).max() <= 1e-3 * np.abs(alone).max()
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Counts the passes through the frozen blocks."""
+    seen, real = [], features.activations
+
+    def counting(backbone, images, cut):
+        seen.append(cut)
+        return real(backbone, images, cut)
+
+    monkeypatch.setattr(features, "activations", counting)
+    features._saved.clear()
+    yield seen
+    features._saved.clear()
+
+
+def test_what_was_computed_is_remembered_by_its_content(small, photos, passes):
+    def ask(images=photos.images, cut="Conv_1", count=2, seed=0, **change):
+        saved = features.view_activations(small, images, cut, count, seed, **change)
+        return saved, len(passes)
+
+    first, _ = ask()
+    assert first.shape[:2] == (2, len(photos))
+    again, done = ask(photos.images.copy())
+    assert done == 1
+    assert (again == first).all()
+    changed = photos.images.copy()
+    changed[3, 50, 50] ^= 255
+    other, done = ask(changed)
+    assert done == 2
+    assert (other[0, 3] != first[0, 3]).any()
+    for number, question in enumerate(
+        [
+            {"images": photos.images[::-1]},
+            {"cut": "block_16_expand"},
+            {"cut": None},
+            {"count": 3},
+            {"seed": 1},
+            {"rotation": 5.0},
+            {"flip": False},
+        ],
+        start=3,
+    ):
+        assert ask(**question)[1] == number, question
+        assert ask(**question)[1] == number, question
+
+
+def test_views_then_activations(small, photos, passes):
+    change = {"rotation": 10.0, "zoom": 0.1}
+    saved = features.view_activations(small, photos.images, None, 3, 7, **change)
+    views = features.make_views(photos.images, 3, 7, **change)
+    assert (saved == features.activations(small, views, None)).all()
+
+
+def test_another_backbone_is_not_taken_for_this_one(small, photos, passes):
+    from mobilenet import backbone
+
+    first = features.view_activations(small, photos.images, "Conv_1", 1, 0)
+    other = backbone.load(alpha=small.alpha, size=small.size, weights="random")
+    second = features.view_activations(other, photos.images, "Conv_1", 1, 0)
+    assert len(passes) == 2
+    assert (first != second).any()
+
+
+def test_memory_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes):
+    for seed in range(features._SAVED_AT_MOST + 3):
+        saved = features.view_activations(small, photos.images[:1], None, 1, seed)
+    assert len(features._saved) == features._SAVED_AT_MOST
+    with pytest.raises(ValueError, match="read-only"):
+        saved[0] = 0
+
+
+def test_asking_again_traces_nothing(small, photos):
+    features.activations(small, photos.images, None)
+    forward = features._frozen_pass(small, None)
+    before = forward.experimental_get_tracing_count()
+    features.activations(small, photos.images, None)
+    features.activations(small, photos.images[:8], None)
+    assert features._frozen_pass(small, None) is forward
+    assert forward.experimental_get_tracing_count() == before
+
+
+def test_the_backbone_stays_as_it_is(small, photos):
+    before = small.model.get_weights()
+    features.activations(small, photos.images, "block_13_expand")
+    for old, new in zip(before, small.model.get_weights(), strict=True):
+        assert (old == new).all()
