@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from PIL import Image
 
 from mobilenet import BUILD, UserError
@@ -139,7 +140,7 @@ def _grid(count: int, columns: int, alt: str, title_lines: int):
 
 def _frame(axes, colour: str, width: float, style: str = "-") -> None:
     for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=width, linestyle=style)
+        spine.set(color=colour, linewidth=width, linestyle=style, capstyle="butt")
 
 
 def _short(name: str, limit: int = 14) -> str:
@@ -270,7 +271,7 @@ def prediction_grid(
             color=GREEN if right else RED,
             fontweight="normal" if right else "bold",
         )
-        _frame(one, GREEN if right else RED, 1.5 if right else 4, "-" if right else (0, (2, 1)))
+        _frame(one, GREEN if right else RED, 1.5 if right else 4, "-" if right else (0, (2, 0.6)))
     return figure
 
 
@@ -286,7 +287,7 @@ def confusion_matrix(p: np.ndarray, labels: np.ndarray, class_names: Sequence[st
     side = 2.2 + 0.8 * count
     figure, axes = new_figure(side + 0.6, side, f"Confusion matrix. {told}.")
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1.3)
     names = [_short(name) for name in class_names]
     axes.set_xticks(range(count), names, rotation=0 if count < 4 else 45)
     axes.set_yticks(range(count), names)
@@ -401,6 +402,7 @@ def _kinds_scatter(axes, horizontal: dict, vertical: dict) -> None:
         axes.scatter(values, vertical[kind], s=60, color=colour, marker=shape, label=kind, zorder=3)
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
     axes.tick_params(labelsize=11)

@@ -2,9 +2,10 @@
 
     python images/draw.py
 
-Every figure reads from left to right: the input, one sheet of D_F × D_F pixels a channel; the
-kernels; the output, one sheet a channel. Blue is read, orange multiplies it, green is the sum.
-The letters are those of Howard et al. 2017 (arXiv 1704.04861).
+The overview shows the blocks of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2) and
+the cut. The convolutions read from left to right: the input, one sheet of D_F × D_F pixels a
+channel; the kernels; the output, one sheet a channel. Blue is read, orange multiplies it, green is
+the sum. The letters are those of Howard et al. 2017 (arXiv 1704.04861).
 """
 
 import io
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
+from matplotlib.patches import Ellipse, Polygon, Rectangle
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -121,8 +122,78 @@ def picture(side, outputs, mixes, headings, texts):
     return figure
 
 
+# Side in pixels and channels of what each block of MobileNetV2 (α 1.0, 224 px) gives: the stem,
+# blocks 0 to 16, the last convolution.
+V2 = [(112, 32), (112, 16), *2 * [(56, 24)], *3 * [(28, 32)], *4 * [(14, 64)], *3 * [(14, 96)]]
+V2 += [*3 * [(7, 160)], (7, 320), (7, 1280)]
+CUT = 14  # index of block 13 in V2
+
+
+def alpaca(axes, x, y, scale):
+    """An alpaca looking right; (x, y) is the middle of its body."""
+    fleece, dark = "#c9b79c", "#3d352b"
+
+    def oval(left, up, width, height, colour=fleece, angle=0):
+        middle = (x + left * scale, y + up * scale)
+        axes.add_patch(
+            Ellipse(middle, width * scale, height * scale, angle=angle, facecolor=colour, lw=0)
+        )
+
+    for leg in (-0.55, -0.3, 0.25, 0.5):
+        oval(leg, -0.75, 0.2, 0.9)
+    oval(0, 0, 1.6, 0.95)  # body
+    oval(-0.78, 0.15, 0.25, 0.4)  # tail
+    oval(0.68, 0.65, 0.4, 1.3, angle=-12)  # neck
+    for ear in (0.66, 0.88):
+        oval(ear, 1.58, 0.11, 0.36, angle=-5)
+    oval(0.85, 1.25, 0.5, 0.4)  # head
+    oval(1.06, 1.17, 0.28, 0.24, "#e3d6c0")  # muzzle
+    oval(0.77, 1.42, 0.36, 0.28)  # top-knot
+    oval(0.9, 1.29, 0.07, 0.09, dark)  # eye
+    oval(1.16, 1.19, 0.05, 0.05, dark)  # nose
+
+
+def overview():
+    """From a photo to an answer: what is computed once, what is trained, and where the cut is."""
+    figure = Figure(figsize=(10, 3.7), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 100), ylim=(-18.5, 18.5), aspect="equal")
+    axes.axis("off")
+    axes.add_patch(Rectangle((1.5, -6.5), 13, 13, facecolor="#e6efda", edgecolor=LINE))
+    alpaca(axes, 7, -1, 4.2)
+    axes.text(8, -9, "a photo", ha="center", va="center", size=12)
+    arrow(axes, (15.2, 0), (17.2, 0), LINE)
+    left, edges = 18.0, []
+    for index, (side, channels) in enumerate(V2):
+        height, width = 2.2 * side**0.5, 0.75 + channels**0.5 / 10
+        colour = ORANGE if index >= CUT else BLUE
+        edges.append(left)
+        axes.add_patch(
+            Rectangle((left, -height / 2), width, height, facecolor=colour, edgecolor="white", lw=0)
+        )
+        left += width + 1.4
+    cut, end = edges[CUT] - 0.7, left - 1.4
+    axes.plot([cut, cut], [-11, 12], color="black", lw=1.8, ls=(0, (4, 2)))
+    axes.text(cut, 14, "the cut: block_13_expand", ha="center", va="center", size=12)
+    for start, stop, text, colour in (
+        (edges[0], cut - 0.5, "frozen: each view goes through\nonce, the result is kept", BLUE),
+        (cut + 0.5, end, "fine-tuned: again\nin every epoch", "#9a6a00"),
+    ):
+        axes.plot([start, start, stop, stop], [-12.2, -13, -13, -12.2], color=colour, lw=1.6)
+        axes.text((start + stop) / 2, -13.8, text, ha="center", va="top", size=12, color=colour)
+    arrow(axes, (end + 0.8, 0), (end + 4.3, 0), LINE)
+    head = end + 5
+    axes.add_patch(Rectangle((head, -6), 2.4, 12, facecolor=GREEN, lw=0))
+    axes.text(head + 1.2, -9, "new head", ha="center", va="center", size=12)
+    arrow(axes, (head + 3.2, 0), (head + 6.2, 0), LINE)
+    axes.text(head + 7, 0, "P(alpaca)", ha="left", va="center", size=14)
+    return figure
+
+
 def figures():
     """Each figure with its file's name."""
+    yield "overview.png", overview()
+
     reads = "an output value (green) = sum of {} (blue) × weights (orange)"
     takes = "multiply-adds:  {}      (as drawn: {:,})"
     whole = r"$D_K\cdot D_K\cdot M\cdot N\cdot D_F\cdot D_F$"

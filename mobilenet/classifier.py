@@ -96,12 +96,14 @@ def compiled(model: Any) -> Any:
     the classes, float64 (N, K); compiled once, many times faster than `model.predict` on few.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
-    def forward(photos):
-        return model(tf.cast(photos, tf.float32), training=False)
+    any_number = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    forward = tf.function(
+        lambda photos: model(tf.cast(photos, tf.float32), training=False)
+    ).get_concrete_function(any_number)
 
     def predict(photos: np.ndarray) -> np.ndarray:
         starts = range(0, len(photos), BATCH)
-        return probabilities(np.concatenate([forward(photos[i : i + BATCH]) for i in starts]))
+        batches = [forward(tf.constant(photos[i : i + BATCH])) for i in starts]
+        return probabilities(np.concatenate(batches))
 
     return predict

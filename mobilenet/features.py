@@ -5,7 +5,7 @@ activations at the cut (float16) are what the layers above train on, epoch after
 """
 
 import hashlib
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,16 +120,16 @@ def cut_table(backbone: Backbone) -> list[CutRow]:
     return rows
 
 
-@cache  # so that nothing is traced twice
+@lru_cache(maxsize=8)  # so that nothing is traced twice
 def _frozen_pass(backbone: Backbone, cut: str | None) -> Any:
     model = backbone.model if cut is None else split_at(backbone, cut)[0]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
     def forward(batch):
         maps = model(preprocess(batch), training=False)
         return tf.cast(tf.reduce_mean(maps, (1, 2)) if cut is None else maps, tf.float16)
 
-    return forward
+    any_number = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    return tf.function(forward).get_concrete_function(any_number)
 
 
 def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.ndarray:
@@ -141,10 +141,12 @@ def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.n
     forward = _frozen_pass(backbone, cut)
     flat = images.reshape(-1, *images.shape[-3:])
     starts = range(0, len(flat), BATCH)
-    batches = [
-        forward(flat[i : i + BATCH]).numpy() for i in progress(starts, len(starts), "Frozen blocks")
-    ]
-    result = np.concatenate(batches)
+    result = np.concatenate(
+        [
+            forward(tf.constant(flat[i : i + BATCH]))
+            for i in progress(starts, len(starts), "Frozen blocks")
+        ]
+    )
     return result.reshape(*images.shape[:-3], *result.shape[1:])
 
 

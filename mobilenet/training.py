@@ -9,7 +9,7 @@ import math
 import re
 import time
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,8 @@ def wilson_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, f
     share, spread = correct / total, z * z / total
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / total / 4)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return min(low, share), max(high, share)  # at 0 and 1 rounding would leave the share outside
 
 
 def sign_test(gained: int, lost: int) -> float:
@@ -162,7 +163,7 @@ class _Compiled:
     forward: Any
 
 
-@cache  # so that a cell that is run again, or a fold, traces nothing anew
+@lru_cache(maxsize=8)  # so that a cell that is run again, or a fold, traces nothing anew
 def _compile(architecture: str) -> _Compiled:
     network = keras.models.model_from_json(architecture)
     optimizer = keras.optimizers.Adam()
@@ -170,7 +171,6 @@ def _compile(architecture: str) -> _Compiled:
     one_logit = network.output_shape[-1] == 1
     inputs = tf.TensorSpec((None, *network.input_shape[1:]))
 
-    @tf.function(input_signature=[inputs, tf.TensorSpec((None,), tf.int64)])
     def step(batch, labels):
         with tf.GradientTape() as tape:
             logits = network(batch, training=True)
@@ -186,11 +186,16 @@ def _compile(architecture: str) -> _Compiled:
         optimizer.apply(gradients, network.trainable_variables)
         return tf.reduce_sum(losses), tf.math.count_nonzero(right)
 
-    @tf.function(input_signature=[inputs])
     def forward(batch):
         return network(batch, training=False)
 
-    return _Compiled(network, optimizer, step, forward)
+    labels = tf.TensorSpec((None,), tf.int64)
+    return _Compiled(
+        network,
+        optimizer,
+        tf.function(step).get_concrete_function(inputs, labels),
+        tf.function(forward).get_concrete_function(inputs),
+    )
 
 
 def _compiled(model: Any) -> _Compiled:
@@ -208,7 +213,7 @@ def predict_logits(model: Any, inputs: np.ndarray) -> np.ndarray:
 
 def _predict(compiled: _Compiled, inputs: np.ndarray) -> np.ndarray:
     starts = range(0, len(inputs), BATCH)
-    batches = [inputs[i : i + BATCH].astype(np.float32) for i in starts]
+    batches = [tf.constant(inputs[i : i + BATCH].astype(np.float32)) for i in starts]
     return np.concatenate([compiled.forward(batch) for batch in batches])
 
 
@@ -237,7 +242,7 @@ def fit(
     for variable in optimizer.variables:
         variable.assign(tf.zeros_like(variable))
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
             layer.seed_generator.state.assign([seed, 0])
     rng = np.random.default_rng(seed)
     history = History(loss=[math.nan], accuracy=[math.nan])
@@ -259,7 +264,8 @@ def fit(
         loss = right = 0.0
         for i in range(0, len(order), BATCH):
             batch = order[i : i + BATCH]
-            sums = compiled.step(views[view[batch], batch].astype(np.float32), labels[batch])
+            inputs = tf.constant(views[view[batch], batch].astype(np.float32))
+            sums = compiled.step(inputs, tf.constant(labels[batch], tf.int64))
             loss, right = loss + float(sums[0]), right + int(sums[1])
         history.loss.append(loss / len(order))
         history.accuracy.append(right / len(order))

@@ -1,0 +1,381 @@
+"""The contract of every notebook, checked on the committed files and by executing copies of them.
+
+The copies run in a temporary copy of the project, so that no test touches what a user made.
+"""
+
+import ast
+import base64
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from PIL import Image
+
+from mobilenet import ROOT, UserError, backbone, from_root
+from mobilenet.photos import find_folder
+from notebooks import run
+
+NOTEBOOKS = {path.stem: path for path in run.notebooks()}
+NEEDS_PHOTOS = set(NOTEBOOKS) - {"01_convolution_cost"}
+MEGABYTE = 1e6
+WIDEST, TALLEST = 12 * 96, 7 * 96  # inches at 96 dots each
+
+# A knob to turn in each notebook, with its value as committed and another.
+TURNED = {
+    "01_convolution_cost": ("N = 64", "N = 48"),
+    "03_alpaca_classifier": ("EPOCHS = 60", "EPOCHS = 5"),
+    "04_fine_tuning": ('CUT = "block_13_expand"', 'CUT = "block_12_expand"'),
+}
+
+
+def read(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(NOTEBOOKS[name], as_version=4)
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def names_assigned(source: str) -> set[str]:
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assign)]
+    return {
+        name.id
+        for n in nodes
+        for t in n.targets
+        for name in ast.walk(t)
+        if isinstance(name, ast.Name)
+    }
+
+
+# --- As committed ---
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+class TestCommitted:
+    def test_begins_with_title_setup_and_knobs(self, name):
+        first, second, *_ = read(name).cells
+        assert first.cell_type == "markdown"
+        assert first.source.startswith("# ")
+        for word in ("you will know", "cores", "eeds"):
+            assert word in first.source, f"the first cell says nothing of {word!r}"
+        assert second.cell_type == "code"
+        setup, knobs, *others = code_cells(read(name))
+        assert "import utils" in setup.source
+        assert "set_random_seed" in setup.source
+        assert not any(re.search(r"^\s*(import|from) ", cell.source, re.M) for cell in others)
+        turned = {knob for knob in names_assigned(knobs.source) if knob.isupper()}
+        assert turned
+        above = ""
+        for line in knobs.source.splitlines():
+            assert "#" in line + above or not line, f"no unit or range: {line}"
+            above = line if line.startswith("#") else ""
+        for cell in others:
+            again = {knob for knob in names_assigned(cell.source) if knob.isupper()}
+            assert not again, f"{again} belongs into the cell of the knobs"
+
+    def test_cells_are_short_and_prose_comes_first(self, name):
+        cells = read(name).cells
+        for before, cell in itertools.pairwise(cells):
+            if cell.cell_type == "code":
+                assert before.cell_type == "markdown", f"no prose above: {cell.source[:60]}"
+                lines = cell.source.splitlines()
+                assert len(lines) <= 25, f"{len(lines)} lines: {cell.source[:60]}"
+                assert max(map(len, lines)) <= 100, cell.source[:60]
+
+    def test_ends_with_what_was_seen_and_what_to_try(self, name):
+        last = read(name).cells[-1]
+        assert last.cell_type == "markdown"
+        assert "What was seen" in last.source
+        assert re.search(r"[Tt]ry next|Worth turning", last.source)
+        assert re.search(r"\]\(\w+\.ipynb\)", last.source), "no link to another notebook"
+
+    def test_links_lead_somewhere(self, name):
+        text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if not target.startswith("http"):
+                assert (NOTEBOOKS[name].parent / target).is_file(), target
+
+    def test_asserts_say_what_is_wrong(self, name):
+        for cell in code_cells(read(name)):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Assert) and node.msg is None:
+                    # One bare assert is clear where it compares with the paper's digits.
+                    assert "==" in ast.unparse(node), ast.unparse(node)
+
+    def test_outputs_are_those_of_one_clean_run(self, name):
+        check_outputs(read(name), NOTEBOOKS[name].stat().st_size)
+
+    def test_holds_no_photo_of_others(self, name):
+        text = NOTEBOOKS[name].read_text(encoding="utf-8")
+        assert "image/jpeg" not in text, "run `make notebooks`, which leaves photos out"
+
+
+def check_outputs(notebook, size: int) -> None:
+    """What holds for the outputs of any clean run."""
+    assert size <= 1.5 * MEGABYTE
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    homes = {str(ROOT), str(Path.home()), os.environ.get("PHOTOS"), os.environ.get("KERAS_HOME")}
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.text
+            text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+            for path in homes - {None, "/", ""}:
+                assert path not in text, f"a path of this machine: {text}"
+            assert "warning" not in text.lower()
+            for kind, data in output.get("data", {}).items():
+                if kind.startswith("image/"):
+                    assert output.metadata[kind]["alt"].strip()
+                    width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
+                    assert width <= WIDEST
+                    assert height <= TALLEST
+
+
+# --- Executed ---
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project without its build folder, with PHOTOS and KERAS_HOME absolute."""
+    copy = tmp_path_factory.mktemp("copy") / "project"
+    keep = ("mobilenet", "notebooks", "images")
+    leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    for folder in keep:
+        shutil.copytree(ROOT / folder, copy / folder, ignore=leave)
+    shutil.copy(ROOT / "utils.py", copy)
+    if (ROOT / "dataset" / "photos").is_dir():
+        (copy / "dataset").mkdir()
+        (copy / "dataset" / "photos").symlink_to(ROOT / "dataset" / "photos")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PHOTOS", "KERAS_HOME"):
+            if os.environ.get(name):
+                patch.setenv(name, str(from_root(os.environ[name])))
+        patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+        yield copy
+
+
+def need(name: str) -> None:
+    """Skip where a notebook's photos or weights are not to be had."""
+    if name in NEEDS_PHOTOS:
+        try:
+            find_folder()
+            backbone.check_weights()
+        except UserError as error:
+            pytest.skip(str(error))
+
+
+def client_of(notebook, folder: Path) -> NotebookClient:
+    return NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+    )
+
+
+def seen(cell) -> list:
+    """What a cell shows, with measured times taken out."""
+    timed = "seconds" in cell.metadata.get("tags", [])
+    shown = []
+    for output in cell.outputs:
+        data = dict(output.get("data", {})) or {"text": output.get("text", "")}
+        if data == {"text/plain": ""}:  # a progress bar that was wiped
+            continue
+        for kind, value in data.items():
+            if kind.startswith("image/"):
+                shown.append((kind, None if timed else value))
+            else:
+                pattern = r"[\d.]+" if timed else r"[\d.]+ ?m?s\b"
+                # A table is padded to its widest cell, and the times are in it.
+                shown.append((kind, re.sub(r"\s+", " ", re.sub(pattern, "#", value))))
+    return shown
+
+
+@pytest.fixture(scope="module")
+def ran(project) -> subprocess.CompletedProcess | None:
+    """`python notebooks/run.py` in the copy, or None where photos or weights are not to be had."""
+    try:
+        find_folder()
+        backbone.check_weights()
+    except UserError:
+        return None
+    command = [sys.executable, "notebooks/run.py"]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def clean(project, ran):
+    """The outputs of one clean run of a notebook, from notebooks/, as `make run` leaves them."""
+
+    def outputs(name: str):
+        if ran is None:
+            path = project / "notebooks" / f"{name}.ipynb"
+            return run.execute(path, path.parent, lambda k, n: None)
+        return nbformat.read(project / "build" / "notebooks" / f"{name}.ipynb", as_version=4)
+
+    return outputs
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_clean_run_keeps_the_contract(name, clean, project, tmp_path):
+    need(name)
+    notebook = clean(name)
+    run.write(notebook, tmp_path / "executed.ipynb")
+    check_outputs(notebook, (tmp_path / "executed.ipynb").stat().st_size)
+    assert [c.source for c in notebook.cells] == [c.source for c in read(name).cells]
+    plain = "".join(str(output) for cell in code_cells(notebook) for output in cell.outputs)
+    assert str(project) not in plain
+
+
+def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
+    if ran is None:
+        need("03_alpaca_classifier")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    for name in NOTEBOOKS:
+        count = len(code_cells(read(name)))
+        for k in range(1, count + 1):
+            assert re.search(rf"{name} +cell +{k} of {count} +\d+ s", ran.stdout)
+        assert re.search(rf"{name} +done +\d+ s", ran.stdout)
+    board = json.loads((project / "build" / "scoreboard.json").read_text(encoding="utf-8"))
+    photos = board["photos"]
+    assert photos["source"] in ("PHOTOS", "dataset/photos")
+    assert len(photos["classes"]) >= 2
+    weights = {"name": "mobilenet_v2", "alpha": 1.0, "weights": "imagenet", "size": 224}
+    assert board["backbone"] == weights
+    totals = set()
+    for name in ("baseline", "head", "fine_tuned"):
+        entry = board[name]
+        check_interval(entry, entry["test_correct"], entry["test_total"])
+        totals.add(entry["test_total"])
+    assert len(totals) == 1, "all were asked about the same test photos"
+    folds = board["cross_validation"]
+    check_interval(folds, folds["correct"], folds["total"])
+    assert folds["total"] == photos["count"]
+    for right in (f"{folds['correct']} of {folds['total']}", f"{board['head']['test_correct']} of"):
+        assert right in ran.stdout
+    assert (project / "build" / "fine_tuned.keras").is_file()
+
+
+def check_interval(entry: dict, correct: int, total: int) -> None:
+    low, high = entry["interval"]
+    assert 0 <= low <= correct / total <= high <= 1
+    assert entry["seconds"] >= 0
+
+
+def test_the_head_is_as_good_as_on_the_real_photos_elsewhere(ran, project):
+    """A linear head on these features was right 315 to 319 times of 327 in five folds, the usual
+    recipe 295: 308 lies outside the interval of the second and inside that of the first.
+    """
+    if ran is None:
+        need("03_alpaca_classifier")
+    board = json.loads((project / "build" / "scoreboard.json").read_text(encoding="utf-8"))
+    if board["photos"] != {"source": "PHOTOS", "count": 327, "classes": ["alpaca", "not alpaca"]}:
+        pytest.skip("needs the 327 real photos in PHOTOS")
+    assert board["cross_validation"]["correct"] >= 308
+    low, _ = board["head"]["interval"]
+    assert low > board["baseline"]["interval"][1], "the head beats always naming the commonest"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_cells_run_twice_and_knobs_count(name, clean, project):
+    """From the repository's root, every cell twice in a row; then a knob is turned and the cells
+    below it are run again: equal to a fresh kernel with that knob.
+    """
+    need(name)
+    once = clean(name)
+    twice = read(name)
+    old, new = TURNED[name]
+    knobs = code_cells(twice)[1]
+    assert old in knobs.source
+    fresh = read(name)
+    code_cells(fresh)[1].source = knobs.source.replace(old, new)
+    client = client_of(twice, project)
+    with client.setup_kernel():
+        for i, cell in enumerate(twice.cells):
+            if cell.cell_type == "code":
+                client.execute_cell(cell, i)
+                first = seen(cell)
+                client.execute_cell(cell, i)
+                assert seen(cell) == first, f"run again, another result: {cell.source[:80]}"
+                assert first == seen(once.cells[i]), (
+                    f"another folder, another result: {cell.source[:80]}"
+                )
+        changed = []
+        knobs.source = knobs.source.replace(old, new)
+        for i, cell in enumerate(twice.cells):
+            if cell.cell_type == "code" and i >= twice.cells.index(knobs):
+                client.execute_cell(cell, i)
+                changed.append(seen(cell) != seen(once.cells[i]))
+    assert any(changed), "the knob changed nothing"
+    client_of(fresh, project / "notebooks").execute()
+    for again, cell in zip(twice.cells, fresh.cells, strict=True):
+        if cell.cell_type == "code":
+            assert seen(again) == seen(cell), f"not as in a fresh kernel: {cell.source[:80]}"
+
+
+def draw_classes(folder: Path, classes: int, count: int) -> None:
+    """Classes that differ in hue, a stripe in each photo at another place."""
+    rng = np.random.default_rng(0)
+    for label in range(classes):
+        colour = np.eye(3)[label % 3] * 200 if label < 3 else np.full(3, 60 * label)
+        (folder / f"class {label}").mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.normal(128, 40, (120, 160, 3))
+            left = rng.integers(0, 100)
+            pixels[:, left : left + 60] = colour
+            photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            photo.save(folder / f"class {label}" / f"{i}.jpg")
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_PHOTOS))
+def test_any_labelled_folder_will_do(name, project, tmp_path, monkeypatch):
+    """Three classes of twelve drawn photos, none of them an alpaca, one file no photo at all."""
+    need(name)
+    draw_classes(tmp_path, classes=3, count=12)
+    (tmp_path / "class 1" / "broken.jpg").write_text("no photo")
+    monkeypatch.setenv("PHOTOS", str(tmp_path))
+    notebook = run.execute(project / "notebooks" / f"{name}.ipynb", project, lambda k, n: None)
+    text = "".join(o.get("text", "") for cell in code_cells(notebook) for o in cell.outputs)
+    assert "36 photos: 12 class 0, 12 class 1, 12 class 2; 1 files left out." in text
+    assert "class 1/broken.jpg" in text
+    assert "alpaca" not in text
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: None, "no class folders"),
+        (lambda folder: draw_classes(folder, 1, 6), "one class folder"),
+        (lambda folder: draw_classes(folder, 2, 3), "the split needs 5"),
+        (lambda folder: (draw_classes(folder, 2, 6), (folder / "void").mkdir()), "'void'"),
+    ],
+    ids=["none", "one class", "too few", "empty class"],
+)
+def test_bad_folders_stop_the_notebook_with_one_sentence(
+    make, says, project, tmp_path, monkeypatch
+):
+    need("03_alpaca_classifier")
+    make(tmp_path)
+    monkeypatch.setenv("PHOTOS", str(tmp_path))
+    notebook = read("03_alpaca_classifier")
+    with pytest.raises(CellExecutionError) as failed:
+        client_of(notebook, project).execute()
+    assert failed.value.ename == "UserError"
+    assert says in failed.value.evalue
+    shown = [o for c in code_cells(notebook) for o in c.outputs if o.output_type == "error"]
+    assert len(shown[0].traceback) == 1, "a reader sees one line, not a traceback"

@@ -1,0 +1,95 @@
+"""The run as a command where something is missing, and the targets of the Makefile."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilenet import ROOT
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    env = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")} | environment
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.fromarray(np.full((32, 32, 3), 40 * i, np.uint8)).save(
+                tmp_path / "photos" / name / f"{i}.png"
+            )
+    return str(tmp_path / "photos")
+
+
+def one_sentence(result: subprocess.CompletedProcess) -> str:
+    assert result.returncode == 1, result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert lines[0].endswith(".")
+    return lines[0]
+
+
+def test_a_photo_folder_that_is_not_there(tmp_path):
+    missing = str(tmp_path / "nowhere")
+    text = one_sentence(run(sys.executable, "notebooks/run.py", PHOTOS=missing))
+    assert missing in text
+    assert "PHOTOS" in text
+
+
+def test_no_weights_and_no_network(photos, tmp_path):
+    """A proxy that nobody listens on is as good as no network."""
+    text = one_sentence(
+        run(
+            sys.executable,
+            "notebooks/run.py",
+            PHOTOS=photos,
+            KERAS_HOME=str(tmp_path / "empty"),
+            HTTPS_PROXY="http://127.0.0.1:9",
+            https_proxy="http://127.0.0.1:9",
+        )
+    )
+    assert "ImageNet weights" in text
+    assert "KERAS_HOME" in text
+
+
+def test_an_option_that_does_not_exist_is_a_usage_error():
+    result = run(sys.executable, "notebooks/run.py", "--fast")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_help_lists_every_target():
+    result = run("make", "help")
+    assert result.returncode == 0
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    listed = [line.split()[0] for line in result.stdout.splitlines()]
+    assert set(listed) == set(targets)
+    assert {"help", "run", "lab", "test"} <= set(listed)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_a_python_that_is_too_old_is_refused_with_a_sentence(tmp_path):
+    """In a copy, where nothing is set up yet; the Python is one that says it is 3.9."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    result = subprocess.run(
+        ["make", "run", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode != 0
+    assert "Python 3.10 to 3.13 is needed" in result.stderr
+    assert not (tmp_path / ".venv").exists()
