@@ -1,0 +1,483 @@
+"""Head, top blocks, best epoch, folds and intervals: what training promises, kept bit for bit."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import draw, one_sentence
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mobilenet import UserError, backbone, features, training
+from mobilenet.engine import keras, tf
+from mobilenet.training import History, fit, predict_logits, probabilities
+
+CUT = "block_16_expand"
+LOW = "block_3_expand"
+
+
+def equal(some, others):
+    return all((a == b).all() for a, b in zip(some, others, strict=True))
+
+
+# --- Probabilities and losses ---
+
+logits = st.floats(-1e4, 1e4, width=32)
+
+
+@given(st.lists(logits, min_size=1, max_size=20))
+def test_one_logit_speaks_for_class_0(values):
+    p = probabilities(np.array(values)[:, None])
+    assert p.shape == (len(values), 2)
+    assert p.sum(axis=1) == pytest.approx(np.ones(len(values)))
+    for value, (first, second) in zip(values, p, strict=True):
+        assert (first >= second) == (value >= 0) or abs(value) < 1e-15
+        if abs(value) < 30:
+            assert first == pytest.approx(1 / (1 + math.exp(-value)), rel=1e-9)
+
+
+@given(st.lists(st.lists(logits, min_size=3, max_size=3), min_size=1, max_size=20))
+def test_several_logits_are_a_softmax(rows):
+    p = probabilities(np.array(rows))
+    assert p.sum(axis=1) == pytest.approx(np.ones(len(rows)))
+    assert ((p >= 0) & (p <= 1)).all()
+    assert (p[np.arange(len(rows)), np.argmax(rows, axis=1)] == p.max(axis=1)).all()
+
+
+def test_cross_entropy():
+    p = np.array([[0.5, 0.5], [0.9, 0.1], [1.0, 0.0]])
+    loss = training.cross_entropy(p, np.array([0, 1, 1]))
+    assert loss[:2] == pytest.approx([math.log(2), -math.log(0.1)])
+    assert np.isfinite(loss).all()
+
+
+# --- How sure a count makes us ---
+
+
+@given(data=st.data(), total=st.integers(1, 10_000))
+def test_the_interval_contains_the_share(data, total):
+    correct = data.draw(st.integers(0, total))
+    low, high = training.wilson_interval(correct, total)
+    assert 0 <= low <= correct / total <= high <= 1
+    assert low < high
+    # Right and wrong are alike.
+    assert training.wilson_interval(total - correct, total) == pytest.approx((1 - high, 1 - low))
+
+
+@given(data=st.data(), total=st.integers(1, 1000), times=st.integers(2, 10))
+def test_more_photos_narrow_the_interval(data, total, times):
+    correct = data.draw(st.integers(0, total))
+    low, high = training.wilson_interval(correct, total)
+    lower, higher = training.wilson_interval(times * correct, times * total)
+    assert higher - lower < high - low
+    wide = training.wilson_interval(correct, total, z=2.58)
+    assert wide[0] <= low <= high <= wide[1]
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "interval"),
+    [
+        (81, 263, (0.2553, 0.3662)),  # Newcombe 1998, table I, method 3
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0000, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+        (64, 65, (0.918, 0.997)),
+    ],
+)
+def test_published_intervals(correct, total, interval):
+    digits = len(str(interval[1])) - 2
+    found = training.wilson_interval(correct, total, z=1.959964)
+    assert tuple(round(share, digits) for share in found) == interval
+
+
+@pytest.mark.parametrize(("correct", "total"), [(-1, 5), (6, 5), (0, 0), (0, -1)])
+def test_counts_that_are_no_share(correct, total):
+    with pytest.raises(ValueError, match="no share"):
+        training.wilson_interval(correct, total)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p"),
+    [(0, 0, 1.0), (1, 1, 1.0), (0, 5, 0.0625), (5, 0, 0.0625), (2, 10, 0.03857421875), (3, 3, 1)],
+)
+def test_the_sign_test(gained, lost, p):
+    assert training.sign_test(gained, lost) == p
+
+
+@given(gained=st.integers(0, 2000), lost=st.integers(0, 2000))
+def test_the_sign_test_is_a_probability_alike_both_ways(gained, lost):
+    p = training.sign_test(gained, lost)
+    assert 0 <= p <= 1
+    assert p == training.sign_test(lost, gained)
+
+
+def test_results_in_words():
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+    result = training.count_right(p, np.array([0, 1, 1, 1]))
+    assert (result.correct, result.total) == (3, 4)
+    low, high = result.interval
+    assert (
+        str(result) == f"3 of 4 right (75.0 %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    )
+    entry = result.entry("head_")
+    assert (entry["head_correct"], entry["head_total"]) == (3, 4)
+    assert entry["interval"] == [round(low, 4), round(high, 4)]
+
+
+# --- The head ---
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return draw(24)
+
+
+@pytest.fixture(scope="module")
+def pooled(small, photos):
+    """Features of bright and dark photos: low in the network, where a head can tell them apart
+    although nothing was ever trained.
+    """
+    saved = features.view_activations(small, photos.images, LOW, 2, 0)
+    return saved.mean(axis=(2, 3), dtype=np.float32)
+
+
+def trained_head(pooled, photos, seed=0, epochs=8, learning_rate=0.2, val=True):
+    """A head trained on every other photo, validated on the rest."""
+    head = training.build_head(pooled.shape[-1], 2, dropout=0.2, seed=seed)
+    some = pooled[:, ::2], photos.labels[::2]
+    rest = (pooled[0, 1::2], photos.labels[1::2]) if val else (None, None)
+    return head, fit(head, *some, *rest, epochs=epochs, learning_rate=learning_rate, seed=seed)
+
+
+def test_a_head_is_one_logit_for_two_classes():
+    assert training.build_head(1280, 2, 0.2, 0).count_params() == 1281
+    assert training.build_head(1280, 2, 0.2, 0).output_shape == (None, 1)
+    assert training.build_head(1280, 5, 0.2, 0).output_shape == (None, 5)
+
+
+def test_a_fresh_head_is_what_its_seed_says():
+    heads = [training.build_head(50, 2, 0.2, seed).get_weights() for seed in (3, 3, 4)]
+    assert equal(heads[0], heads[1])
+    assert not equal(heads[0], heads[2])
+
+
+def test_bright_is_told_from_dark(pooled, photos):
+    """All 24 held-out photos; and the probability is not upside down."""
+    head, history = trained_head(pooled, photos)
+    values = predict_logits(head, pooled[0, 1::2])
+    assert values.dtype == np.float32
+    assert ((values[:, 0] > 0) == (photos.labels[1::2] == 0)).all()
+    p = probabilities(values)
+    assert (p.argmax(axis=1) == photos.labels[1::2]).all()
+    assert history.val_accuracy[history.best] == 1
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(pooled, photos):
+    first, second, other = (trained_head(pooled, photos, seed)[0] for seed in (0, 0, 1))
+    assert equal(first.get_weights(), second.get_weights())
+    assert not equal(first.get_weights(), other.get_weights())
+
+
+def test_only_the_seed_rules_whatever_was_trained_before(pooled, photos):
+    """Order, views and dropout each follow the seed; the optimizer starts afresh."""
+    expected, _ = trained_head(pooled, photos, seed=5)
+    trained_head(pooled, photos, seed=9, learning_rate=0.5, epochs=2)
+    keras.utils.set_random_seed(123)
+    again, _ = trained_head(pooled, photos, seed=5)
+    assert equal(again.get_weights(), expected.get_weights())
+
+
+def test_the_seed_of_fit_counts_too(pooled, photos):
+    weights = []
+    for seed in (0, 1):
+        head = training.build_head(pooled.shape[-1], 2, dropout=0.2, seed=0)
+        fit(head, pooled, photos.labels, epochs=1, learning_rate=1e-3, seed=seed)
+        weights.append(head.get_weights())
+    assert not equal(*weights)
+
+
+def test_the_weights_are_those_of_the_best_epoch(pooled, photos):
+    head, history = trained_head(pooled, photos, learning_rate=20.0, epochs=12)
+    lengths = {len(history.loss), len(history.accuracy)}
+    assert lengths | {len(history.val_loss), len(history.val_accuracy)} == {13}
+    p = probabilities(predict_logits(head, pooled[0, 1::2]))
+    loss = training.cross_entropy(p, photos.labels[1::2]).mean()
+    assert loss == min(history.val_loss) == history.val_loss[history.best]
+    assert math.isnan(history.loss[0])
+    assert history.seconds > 0
+
+
+@pytest.mark.parametrize("learning_rate", [1e4, 1e30])
+def test_the_start_is_kept_where_training_makes_it_worse(pooled, learning_rate):
+    """No label follows from these photos, so a huge rate can only do harm, up to NaN."""
+    labels = np.arange(pooled.shape[1]) % 2
+    head = training.build_head(pooled.shape[-1], 2, dropout=0.0, seed=0)
+    head.get_layer("logits").set_weights([np.zeros((pooled.shape[-1], 1)), np.zeros(1)])
+    before = head.get_weights()
+    history = fit(
+        head, pooled, labels, pooled[0], 1 - labels, epochs=2, learning_rate=learning_rate, seed=0
+    )
+    assert history.best == 0
+    assert equal(head.get_weights(), before)
+
+
+def test_without_validation_the_last_epoch_is_kept(pooled, photos):
+    head, history = trained_head(pooled, photos, val=False, epochs=3)
+    assert (history.best, history.val_loss) == (3, [])
+    again, longer = trained_head(pooled, photos, val=False, epochs=4)
+    assert longer.best == 4
+    assert not equal(head.get_weights(), again.get_weights())
+
+
+def test_no_epochs_change_nothing(pooled, photos):
+    head, history = trained_head(pooled, photos, epochs=0)
+    fresh = training.build_head(pooled.shape[-1], 2, dropout=0.2, seed=0)
+    assert equal(head.get_weights(), fresh.get_weights())
+    assert (history.best, len(history.val_loss)) == (0, 1)
+
+
+def test_each_view_takes_part(pooled, photos):
+    """Half of the epochs' photos come from the second view, so its content matters."""
+    other = pooled.copy()
+    other[1] += 1
+    heads = [trained_head(views, photos, val=False)[0].get_weights() for views in (pooled, other)]
+    assert not equal(*heads)
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """The names of the project's functions, each time that TensorFlow traces one of them."""
+    seen = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(tf, name)
+
+        def function(self, function, *arguments, **options):
+            def traced(*inputs):
+                seen.append(function.__name__)
+                return function(*inputs)
+
+            return tf.function(traced, *arguments, **options)
+
+    monkeypatch.setattr(training, "tf", Watched())
+    return seen
+
+
+def test_training_again_traces_nothing(pooled, photos, traces):
+    def train_and_predict(first, seed, epochs):
+        some = draw(24).subset(np.arange(first, 48))
+        head, _ = trained_head(pooled[:, first:], some, seed=seed, epochs=epochs)
+        predict_logits(head, pooled[0, :3])
+
+    training._compile.cache_clear()
+    train_and_predict(first=0, seed=0, epochs=3)
+    assert sorted(traces) == ["forward", "step"]
+    train_and_predict(first=0, seed=0, epochs=3)
+    train_and_predict(first=5, seed=8, epochs=2)
+    assert sorted(traces) == ["forward", "step"]
+
+
+def test_a_model_that_was_compiled_before_is_not_changed_by_the_next(pooled, photos):
+    """Heads share compiled functions, not weights."""
+    first, _ = trained_head(pooled, photos, seed=0)
+    before = first.get_weights(), predict_logits(first, pooled[0])
+    trained_head(pooled, photos, seed=1)
+    assert equal(first.get_weights(), before[0])
+    assert (predict_logits(first, pooled[0]) == before[1]).all()
+
+
+def test_three_classes(small):
+    three = draw(20, classes=3)
+    saved = features.activations(small, three.images, LOW).mean(axis=(1, 2), dtype=np.float32)
+    head = training.build_head(saved.shape[1], 3, dropout=0.1, seed=0)
+    train, val = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    history = fit(
+        head,
+        saved[None, train],
+        three.labels[train],
+        saved[val],
+        three.labels[val],
+        epochs=20,
+        learning_rate=0.2,
+        seed=0,
+    )
+    p = probabilities(predict_logits(head, saved[val]))
+    assert p.shape == (30, 3)
+    assert (p.argmax(axis=1) == three.labels[val]).all()
+    assert history.val_accuracy[history.best] == 1
+    assert math.log(3) > history.val_loss[history.best]
+
+
+# --- The top blocks ---
+
+
+@pytest.fixture(scope="module")
+def at_cut(small, photos):
+    return features.view_activations(small, photos.images, CUT, 2, 0)
+
+
+def tune(small, at_cut, photos, seed=0, learning_rate=1e-3, epochs=2):
+    """The blocks above the cut, fine-tuned; and the network they were before."""
+    head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
+    top = training.build_top(small, CUT, head)
+    before = {layer.name: layer.get_weights() for layer in top.layers}
+    history = fit(
+        top,
+        at_cut[:, ::2],
+        photos.labels[::2],
+        at_cut[0, 1::2],
+        photos.labels[1::2],
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    return top, before, history
+
+
+def trainable(model):
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def test_trainable_weights_of_the_default_cut():
+    """1,663,360 in the blocks without BatchNorm, 1,281 in the head."""
+    full = backbone.load(alpha=1.0, size=224, weights="random")
+    head = training.build_head(full.channels, 2, dropout=0.2, seed=0)
+    top = training.build_top(full, "block_13_expand", head)
+    assert trainable(top) == 1_663_360 + 1_281
+    assert trainable(head) == 1_281
+    assert top.count_params() - 1_281 - 1_663_360 == 2 * 17_984  # BatchNorm: γ, β, mean, variance
+
+
+def test_the_top_starts_as_the_backbone_and_the_head(small, photos, at_cut):
+    head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
+    pooled = features.activations(small, photos.images, None)
+    whole = predict_logits(head, pooled)
+    for cut in (CUT, "block_13_expand", "Conv_1"):
+        top = training.build_top(small, cut, head)
+        saved = features.activations(small, photos.images, cut)
+        found = predict_logits(top, saved)
+        assert np.abs(found - whole).max() <= 1e-2 * np.abs(whole).max(), cut  # float16 twice
+
+
+def test_tuning_moves_convolutions_and_leaves_batchnorm_bit_equal(small, photos, at_cut):
+    base = small.model.get_weights()
+    top, before, history = tune(small, at_cut, photos)
+    assert history.best > 0
+    kinds = {"moved": 0, "kept": 0}
+    for layer in top.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert equal(layer.get_weights(), before[layer.name]), layer.name
+            kinds["kept"] += 1
+        elif layer.weights:
+            assert not equal(layer.get_weights()[:1], before[layer.name][:1]), layer.name
+            kinds["moved"] += 1
+    assert kinds == {"moved": 3 + 1 + 1, "kept": 3 + 1}  # block 16, the last convolution, the head
+    assert equal(small.model.get_weights(), base)
+    assert small.model.trainable_weights == []
+
+
+def test_tuning_again_gives_the_same_bits(small, photos, at_cut):
+    first, second, other = (tune(small, at_cut, photos, seed)[0] for seed in (0, 0, 1))
+    assert equal(first.get_weights(), second.get_weights())
+    assert not equal(first.get_weights(), other.get_weights())
+
+
+def test_tuning_again_traces_nothing(small, photos, at_cut, traces):
+    training._compile.cache_clear()
+    tune(small, at_cut, photos, epochs=1)
+    assert sorted(traces) == ["forward", "step"]
+    tune(small, at_cut, photos, epochs=1)
+    tune(small, at_cut, photos, seed=3, learning_rate=2e-3, epochs=1)
+    assert sorted(traces) == ["forward", "step"]
+
+
+def test_a_top_leaves_the_head_it_was_made_from(small, photos, at_cut):
+    head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
+    before = head.get_weights()
+    top = training.build_top(small, CUT, head)
+    fit(top, at_cut, photos.labels, epochs=1, learning_rate=1e-2, seed=0)
+    assert equal(head.get_weights(), before)
+    assert not equal(top.get_layer("logits").get_weights(), before)
+
+
+def test_a_top_at_an_unknown_cut(small):
+    with pytest.raises(UserError, match="choose one of") as raised:
+        training.build_top(small, "block_13", training.build_head(small.channels, 2, 0.2, 0))
+    assert one_sentence(raised.value)
+
+
+# --- Folds ---
+
+
+@given(
+    counts=st.lists(st.integers(2, 40), min_size=2, max_size=4),
+    count=st.integers(2, 8),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_folds_are_stratified_and_of_one_size(counts, count, seed):
+    assume(min(counts) >= count)
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    numbers = training.folds(labels, count, seed)
+    assert set(numbers) == set(range(count))
+    assert np.ptp(np.bincount(numbers)) <= 1
+    for label in range(len(counts)):
+        assert np.ptp(np.bincount(numbers[labels == label], minlength=count)) <= 1
+    assert (training.folds(labels, count, seed) == numbers).all()
+
+
+def test_folds_of_another_seed_are_others():
+    labels = np.repeat([0, 1], 30)
+    assert len({training.folds(labels, 5, seed).tobytes() for seed in range(20)}) == 20
+
+
+def test_fewer_photos_than_folds():
+    with pytest.raises(UserError, match="A class has 4 photos") as raised:
+        training.folds(np.repeat([0, 1], [9, 4]), 5, 0)
+    assert one_sentence(raised.value)
+
+
+def one_photo_one_feature(count=60):
+    """Photos that share nothing: what is learnt of one says nothing of another."""
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1], count // 2))
+    return np.eye(count, dtype=np.float32), labels
+
+
+def test_no_photo_is_judged_by_a_head_that_saw_it():
+    """Its own feature's weight must be as it was drawn; had the head seen it, it would know it."""
+    own, labels = one_photo_one_feature()
+    options = {"epochs": 30, "learning_rate": 0.1, "seed": 4, "dropout": 0.0}
+    p = training.cross_validate(own, labels, 2, count=5, **options)
+    drawn = training.build_head(len(own), 2, 0.0, 4).get_layer("logits").get_weights()[0][:, 0]
+    bias = np.log(p[:, 0] / p[:, 1]) - drawn
+    numbers = training.folds(labels, 5, 4)
+    for k in range(5):
+        assert np.ptp(bias[numbers == k]) < 1e-5
+    seen = training.build_head(len(own), 2, 0.0, 4)
+    fit(seen, own[None], labels, epochs=30, learning_rate=0.1, seed=4)
+    assert training.count_right(probabilities(predict_logits(seen, own)), labels).correct == 60
+    low, high = training.count_right(p, labels).interval
+    assert low < 0.5 < high
+
+
+def test_cross_validation_finds_what_there_is(pooled, photos):
+    options = {"dropout": 0.2, "epochs": 8, "learning_rate": 0.2, "seed": 0}
+    p = training.cross_validate(pooled[0], photos.labels, 2, **options)
+    assert p.sum(axis=1) == pytest.approx(np.ones(len(photos)))
+    assert training.count_right(p, photos.labels).correct == len(photos)
+    assert (training.cross_validate(pooled[0], photos.labels, 2, **options) == p).all()
+
+
+def test_cross_validation_of_three_classes(small):
+    three = draw(10, classes=3)
+    saved = features.activations(small, three.images, LOW).mean(axis=(1, 2), dtype=np.float32)
+    options = {"dropout": 0.0, "epochs": 20, "learning_rate": 0.2, "seed": 0}
+    p = training.cross_validate(saved, three.labels, 3, count=3, **options)
+    assert p.shape == (30, 3)
+    assert p.sum(axis=1) == pytest.approx(np.ones(30))
+    assert training.count_right(p, three.labels).correct == 30
+
+
+def test_a_history_starts_empty_each_time():
+    History().loss.append(1.0)
+    assert History().loss == []
