@@ -10,9 +10,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 from mobilenet import BUILD, UserError
 from mobilenet.command import Parser, run
@@ -51,7 +53,7 @@ def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, fl
             batch = paths[start : start + BATCH]
             photos = list(pool.map(read, batch))
             good = [photo for photo in photos if not isinstance(photo, UserError)]
-            rows = iter(compute(good) if good else [])
+            rows = iter(compute(np.stack(good)) if good else [])
             for path, photo in zip(batch, photos, strict=True):
                 failed = isinstance(photo, UserError)
                 yield (
@@ -60,7 +62,7 @@ def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, fl
                 )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 1 if anything could not be read."""
     parser = Parser("mobilenet.predict", "P(class) of your own photos.")
     parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a photo or a folder")
@@ -68,7 +70,7 @@ def main() -> int:
         "--model", type=Path, default=MODEL, help="a saved model (default: the one fine-tuned last)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     paths = list(find(options.paths))
     if not paths:
         parser.error("no photos there: name JPEG, PNG, WebP, GIF or BMP files or their folder")
