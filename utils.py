@@ -144,7 +144,8 @@ def _frame(axes, colour: str, width: float, style: str = "-") -> None:
 
 
 def _short(name: str, limit: int = 14) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    name = name if len(name) <= limit else name[: limit - 1] + "…"
+    return name.replace("$", r"\$")  # else matplotlib takes what is between two for a formula
 
 
 def photo_grid(photos: Photos, columns: int = 6, rows: int = 3, seed: int = 0) -> Figure:
@@ -191,7 +192,9 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
     left = np.zeros(len(parts))
     for k, name in enumerate(names):
         width = np.array([c[k] for c in counts.values()])
-        bars = axes.barh(list(parts), width, left=left, color=class_colour(k), label=name)
+        bars = axes.barh(
+            list(parts), width, left=left, color=class_colour(k), label=_short(name, 30)
+        )
         ink = "white" if class_colour(k) in (BLUE, GREY) else "black"
         axes.bar_label(bars, label_type="center", fontsize=10, color=ink, fontweight="bold")
         left += width
