@@ -1,0 +1,359 @@
+"""What notebook cells call: every picture legible, described in words, right in its numbers."""
+
+import base64
+import io
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from conftest import draw, one_sentence
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+import utils
+from mobilenet import UserError
+from mobilenet.photos import split
+from mobilenet.training import History, Result
+
+NAMES = [
+    "alpaca",
+    "not alpaca",
+    "a class with a long name",
+    "été",
+    "$5 to $6",
+]
+
+
+def some_photos(classes=2, count=12, size=16):
+    """Photos whose class names are short, long and odd."""
+    photos = draw(count, classes=classes, size=size)
+    return replace(photos, class_names=tuple(NAMES[:classes]))
+
+
+def some_answers(photos, wrong=3, seed=0):
+    """Probabilities for photos, of which `wrong` ones, drawn by lot, are for another class."""
+    rng = np.random.default_rng(seed)
+    classes, count = len(photos.class_names), len(photos)
+    guesses = photos.labels.copy()
+    missed = rng.permutation(count)[:wrong]
+    guesses[missed] = (guesses[missed] + 1) % classes
+    p = np.full((count, classes), 0.1 / (classes - 1))
+    p[np.arange(count), guesses] = 0.9
+    return p, np.sort(missed)
+
+
+def history(epochs=5):
+    loss = list(np.linspace(0.7, 0.2, epochs + 1))
+    share = list(np.linspace(0.5, 0.95, epochs + 1))
+    return History([np.nan, *loss[1:]], [np.nan, *share[1:]], loss, share, best=epochs - 1)
+
+
+KINDS = ("standard", "pointwise", "depthwise", "grouped", "dense")
+
+
+def by_kind(low, high):
+    rng = np.random.default_rng(0)
+    return {kind: np.exp(rng.uniform(np.log(low), np.log(high), 6)) for kind in KINDS}
+
+
+def parts(photos):
+    return split(photos, seed=0)
+
+
+def confusion(classes, count=12):
+    photos = some_photos(classes, count)
+    return utils.confusion_matrix(some_answers(photos)[0], photos.labels, photos.class_names)
+
+
+FIGURES = {
+    "photo_grid, two classes": lambda: utils.photo_grid(some_photos()),
+    "photo_grid, five classes": lambda: utils.photo_grid(some_photos(5)),
+    "photo_grid, 12 photos": lambda: utils.photo_grid(some_photos(2, 6)),
+    "photo_grid, two photos": lambda: utils.photo_grid(some_photos(2, 1)),
+    "view_grid": lambda: utils.view_grid(np.zeros((6, 3, 8, 8, 3), np.uint8)),
+    "view_grid of one": lambda: utils.view_grid(np.zeros((1, 1, 8, 8, 3), np.uint8)),
+    "class_balance": lambda: utils.class_balance(some_photos(), parts(some_photos())),
+    "class_balance, five": lambda: utils.class_balance(some_photos(5), parts(some_photos(5))),
+    "learning_curves": lambda: utils.learning_curves(history()),
+    "learning_curves, both": lambda: utils.learning_curves(history(), history(3)),
+    "prediction_grid": lambda: utils.prediction_grid(some_photos(), some_answers(some_photos())[0]),
+    "prediction_grid, five": lambda: utils.prediction_grid(
+        some_photos(5), some_answers(some_photos(5), wrong=20)[0]
+    ),
+    "prediction_grid, 12 photos": lambda: utils.prediction_grid(
+        some_photos(2, 6), some_answers(some_photos(2, 6))[0]
+    ),
+    "confusion_matrix": lambda: confusion(2),
+    "confusion_matrix, five": lambda: confusion(5),
+    "confusion_matrix, 12 photos": lambda: confusion(2, 6),
+    "class_bars": lambda: utils.class_bars(
+        {"llama": 0.8, "Arabian camel": 0.1, "a thing with a long name": 0.02}, "Said", "Bars."
+    ),
+    "ratio_plot": lambda: utils.ratio_plot(
+        [1, 3, 5, 7], 2 ** np.arange(11), 1 / 2 ** np.arange(11) + 1 / np.c_[[1, 9, 25, 49]]
+    ),
+    "time_against_multiply_adds_plot": lambda: utils.time_against_multiply_adds_plot(
+        by_kind(1e6, 1e9), by_kind(1e-4, 1e-1)
+    ),
+    "speed_against_intensity_plot": lambda: utils.speed_against_intensity_plot(
+        by_kind(0.5, 100), by_kind(1e8, 1e11)
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def figure(request):
+    """Each figure that a notebook can show, drawn."""
+    made = FIGURES[request.param]()
+    made.set_dpi(utils.DPI)
+    made.draw_without_rendering()
+    return made
+
+
+def texts(figure):
+    """What can be read in a figure: its texts that are drawn and show something."""
+    drawn = []
+    for one in figure.get_children():
+        drawn += one.findobj(Text) if one not in figure.axes else _texts_of_axes(one)
+    return [one for one in drawn if one.get_visible() and one.get_text().strip()]
+
+
+def _texts_of_axes(axes):
+    """Those of its axes but for ticks beyond the limits, which are kept and not drawn."""
+    beyond = []
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        slack = 1e-9 * (high - low)
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            if not axes.axison or not low - slack <= tick.get_loc() <= high + slack:
+                beyond += [tick.label1, tick.label2]
+    return [one for one in axes.findobj(Text) if one not in beyond]
+
+
+def test_every_public_plot_is_drawn_here():
+    plots = {
+        name
+        for name, what in vars(utils).items()
+        if getattr(what, "__annotations__", {}).get("return") is Figure
+    }
+    assert {name.split(",")[0].split(" ")[0] for name in FIGURES} == plots
+
+
+def test_a_figure_says_what_it_shows(figure):
+    assert isinstance(figure, Figure)
+    assert one_sentence(figure.get_label())
+    assert len(figure.get_label()) >= 5
+
+
+def test_a_figure_fits_the_page(figure):
+    width, height = figure.get_size_inches()
+    assert width <= 12
+    assert height <= 7
+
+
+def test_text_is_legible(figure):
+    for one in texts(figure):
+        assert one.get_fontsize() >= 9, one.get_text()
+
+
+def test_text_stays_inside_and_apart(figure):
+    page = figure.bbox.padded(1)
+    boxes = [(one.get_text(), one.get_window_extent()) for one in texts(figure)]
+    for text, box in boxes:
+        assert page.contains(box.x0, box.y0), text
+        assert page.contains(box.x1, box.y1), text
+    for (text, box), (other, another) in combinations(boxes, 2):
+        assert not box.padded(-1).overlaps(another.padded(-1)), (text, other)
+
+
+# --- Colours, marks and numbers ---
+
+
+def test_a_class_has_its_colour_everywhere():
+    assert len({utils.class_colour(k) for k in range(6)}) == 6
+    photos = some_photos(5)
+    balance = utils.class_balance(photos, parts(photos))
+    handles, names = balance.axes[0].get_legend_handles_labels()
+    assert [bars[0].get_facecolor() for bars in handles] == [
+        pytest.approx(np.array([*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1]))
+        for c in map(utils.class_colour, range(5))
+    ]
+    assert len(names) == 5
+    for axes in utils.photo_grid(photos).axes:
+        if axes.get_title():
+            shown = [name[:13] for name in photos.class_names]
+            label = shown.index(axes.get_title().rstrip("…").replace(r"\$", "$"))
+            frame = axes.spines["left"].get_edgecolor()
+            hexadecimal = "#" + "".join(f"{round(255 * c):02x}" for c in frame[:3])
+            assert hexadecimal == utils.class_colour(label)
+
+
+def test_the_bars_count_the_photos_of_each_part():
+    photos = some_photos(5, count=11)
+    made = parts(photos)
+    axes = utils.class_balance(photos, made).axes[0]
+    expected = [
+        [int((photos.labels[index] == k).sum()) for index in made.values()] for k in range(5)
+    ]
+    assert [[bar.get_width() for bar in bars] for bars in axes.containers] == expected
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 9), (5, 4)])
+def test_wrong_answers_differ_by_more_than_colour(classes, count):
+    photos = some_photos(classes, count)
+    p, missed = some_answers(photos, wrong=4)
+    figure = utils.prediction_grid(photos, p, order="file")
+    looks = {True: set(), False: set()}
+    for i, axes in enumerate(figure.axes[: min(18, len(photos))]):
+        wrong = bool(i in missed)
+        title, spine = axes.title, axes.spines["left"]
+        looks[wrong].add(
+            (
+                title.get_text()[0],
+                title.get_fontweight(),
+                spine.get_linewidth(),
+                str(spine.get_linestyle()),
+            )
+        )
+        assert "0.90" in title.get_text()
+        label = photos.class_names[photos.labels[i]][:13].replace("$", r"\$")
+        assert title.get_text().splitlines()[1].startswith(f"is {label}")
+        assert (axes.get_images()[0].get_array() == photos.images[i]).all()
+    ((right, *right_frame),) = looks[False]
+    ((wrong, *wrong_frame),) = looks[True]
+    assert (right, wrong) == ("✓", "✗")
+    assert all(a != b for a, b in zip(right_frame, wrong_frame, strict=True))
+    assert f"{(missed < 18).sum()} of them are wrong" in figure.get_label()
+
+
+def test_the_worst_come_first():
+    photos = some_photos(2, 20)
+    p, _ = some_answers(photos, wrong=5)
+    titles = [axes.get_title()[0] for axes in utils.prediction_grid(photos, p).axes]
+    assert titles[:18] == ["✗"] * 5 + ["✓"] * 13
+    with pytest.raises(UserError, match="'worst' or 'file'") as raised:
+        utils.prediction_grid(photos, p, order="best")
+    assert one_sentence(raised.value)
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 6), (2, 40), (5, 8)])
+def test_the_confusion_counts_are_right(classes, count):
+    photos = some_photos(classes, count)
+    p, _ = some_answers(photos, wrong=5, seed=1)
+    figure = utils.confusion_matrix(p, photos.labels, photos.class_names)
+    found = np.zeros((classes, classes), int)
+    for one in figure.axes[0].texts:
+        column, row = map(round, one.get_position())
+        number, *mark = one.get_text().split()
+        found[row, column] = int(number)
+        assert mark == (["✓"] if row == column else ["✗"] if found[row, column] else [])
+    expected = np.zeros_like(found)
+    for label, guess in zip(photos.labels, p.argmax(axis=1), strict=True):
+        expected[label, guess] += 1
+    assert (found == expected).all()
+    first, second = photos.class_names[:2]
+    assert (
+        f"{first}: {expected[0, 0]} as {first}, {expected[0, 1]} as {second}" in figure.get_label()
+    )
+
+
+def test_curves_show_both_stages_and_ring_the_epoch_kept():
+    head, tuned = history(5), history(3)
+    for axes in utils.learning_curves(head, tuned).axes:
+        rings = [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"]
+        assert rings == [(4,), (5 + 2,)]
+        last = max(line.get_xdata().max() for line in axes.lines if len(line.get_xdata()) > 2)
+        assert last == 8
+    alone = utils.learning_curves(head)
+    assert "fine-tuning" not in alone.get_label()
+
+
+def test_grids_show_photos_of_each_class_once():
+    photos = some_photos(5, count=4)
+    shown = [axes for axes in utils.photo_grid(photos).axes if axes.get_images()]
+    assert len(shown) == 18
+    pictures = {axes.get_images()[0].get_array().tobytes() for axes in shown}
+    assert len(pictures) == 18
+    assert len({axes.get_title() for axes in shown}) == 5
+
+
+# --- What a notebook gets ---
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """What cells display: (data, metadata) of each output."""
+    publisher = CapturingDisplayPublisher()
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(shell, "display_pub", publisher)
+    yield publisher.outputs
+    InteractiveShell.clear_instance()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("confusion_matrix", "image/png"), ("prediction_grid", "image/jpeg")]
+)
+def test_shown_figures_carry_their_alt_text(outputs, name, kind):
+    made = FIGURES[name]()
+    assert utils.show(made) is None
+    (output,) = outputs
+    alt = made.get_label()
+    assert output["metadata"] == {kind: {"alt": alt}}
+    assert output["data"]["text/plain"] == alt
+    picture = Image.open(io.BytesIO(base64.b64decode(output["data"][kind])))
+    width, height = made.get_size_inches() * utils.DPI
+    assert picture.size == (int(width), int(height))
+    assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_showing_twice_gives_the_same_bytes(outputs):
+    for _ in range(2):
+        utils.show(FIGURES["photo_grid, five classes"]())
+    first, second = outputs
+    assert first == second
+
+
+def test_tables_come_as_markdown_and_as_text(outputs):
+    utils.show_table(("class", "n"), [("a|b", 1), ("not alpaca", 20)])
+    (output,) = outputs
+    assert output["data"]["text/markdown"].splitlines() == [
+        "| class | n |",
+        "| --- | --- |",
+        "| a\\|b | 1 |",
+        "| not alpaca | 20 |",
+    ]
+    assert output["data"]["text/plain"].splitlines() == [
+        "class       n",
+        "a|b         1",
+        "not alpaca  20",
+    ]
+
+
+def test_photos_in_words():
+    photos = some_photos(2, 3)
+    assert utils.describe(photos) == "6 photos: 3 alpaca, 3 not alpaca; 0 files left out."
+    left_out = tuple((f"alpaca/{i}.jpg", "it is empty") for i in range(15))
+    lines = utils.describe(replace(photos, left_out=left_out)).splitlines()
+    assert lines[0].endswith("15 files left out.")
+    assert lines[1] == "  left out: alpaca/0.jpg (it is empty)"
+    assert len(lines) == 11
+
+
+def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(utils, "SCOREBOARD", tmp_path / "scoreboard")
+    entry = Result(3, 4).entry() | {"seconds": 1.5}
+    utils.publish("head", entry, some_photos(2, 3), small)
+    written = json.loads((tmp_path / "scoreboard" / "head.json").read_text())
+    assert (written["correct"], written["total"], written["seconds"]) == (3, 4, 1.5)
+    assert written["photos"] == {"count": 6, "classes": ["alpaca", "not alpaca"]}
+    assert written["backbone"] == small.card()
+
+
+def test_what_notebooks_load_photos_with_is_here():
+    for name in utils.__all__:
+        assert callable(getattr(utils, name))
