@@ -34,10 +34,12 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with replacing(path) as new:
-        new.write_text("new")
-        assert path.read_text() == "old"
-        assert new.suffix == path.suffix
+    with path.open() as reader:  # who has opened the old one reads it to its end
+        with replacing(path) as new:
+            new.write_text("new")
+            assert path.read_text() == "old"
+            assert new.suffix == path.suffix
+        assert reader.read() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 

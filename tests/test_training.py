@@ -1,6 +1,7 @@
 """Head, top blocks, best epoch, folds and intervals: what training promises, kept bit for bit."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,9 +162,14 @@ def test_a_fresh_head_is_what_its_seed_says():
     assert not equal(heads[0], heads[2])
 
 
-def test_bright_is_told_from_dark(pooled, photos):
-    """All 24 held-out photos; and the probability is not upside down."""
+@pytest.mark.parametrize("turned", [False, True])
+def test_bright_is_told_from_dark(pooled, photos, turned):
+    """All 24 held-out photos, whichever class is the first; the probability is not upside down."""
+    if turned:
+        photos = replace(photos, labels=1 - photos.labels)
     head, history = trained_head(pooled, photos)
+    assert history.best > 0
+    assert history.val_loss[history.best] < history.val_loss[0]
     values = predict_logits(head, pooled[0, 1::2])
     assert values.dtype == np.float32
     assert ((values[:, 0] > 0) == (photos.labels[1::2] == 0)).all()
