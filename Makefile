@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/ready
 DEV := .venv/ready-dev
+# Jupyter serves this machine alone, with a token; in a container one is often root.
+LAB := --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help run lab test notebooks figures check clean
 
@@ -13,7 +15,7 @@ run: $(RUN) ## set up, execute every notebook, print the scoreboard
 	@$(BIN)/python notebooks/run.py
 
 lab: $(RUN) ## set up, open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_convolution_cost.ipynb
+	@$(BIN)/jupyter lab $(LAB)
 
 test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff check .
@@ -35,9 +37,9 @@ $(RUN): requirements.txt
 	  echo "Python 3.10 to 3.13 is needed and $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Setting up .venv (once, a few minutes) …"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(DEV): $(RUN) requirements-dev.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

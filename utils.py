@@ -189,19 +189,19 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
     told = "; ".join(f"{part} {', '.join(map(str, c))}" for part, c in counts.items())
     alt = f"Photos of each class ({', '.join(names)}) in each part: {told}."
     figure, axes = new_figure(7, 0.8 + 0.7 * len(parts), alt)
-    left = np.zeros(len(parts))
-    for k, name in enumerate(names):
+    left, legend = np.zeros(len(parts)), []
+    for k in range(len(names)):
         width = np.array([c[k] for c in counts.values()])
-        bars = axes.barh(
-            list(parts), width, left=left, color=class_colour(k), label=_short(name, 30)
-        )
+        bars = axes.barh(list(parts), width, left=left, color=class_colour(k))
+        legend.append(bars)
         ink = "white" if class_colour(k) in (BLUE, GREY) else "black"
         axes.bar_label(bars, label_type="center", fontsize=10, color=ink, fontweight="bold")
         left += width
     axes.invert_yaxis()
     axes.set_xlabel("photos")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper left", ncols=len(names), frameon=False)
+    short = [_short(name, 30) for name in names]
+    figure.legend(legend, short, loc="outside upper left", ncols=min(len(names), 4), frameon=False)
     return figure
 
 
@@ -287,7 +287,7 @@ def confusion_matrix(p: np.ndarray, labels: np.ndarray, class_names: Sequence[st
         f"{name}: {', '.join(f'{n} as {as_}' for n, as_ in zip(row, class_names, strict=True))}"
         for name, row in zip(class_names, table, strict=True)
     )
-    side = 2.2 + 0.8 * count
+    side = min(2.2 + 0.8 * count, 6.4)
     figure, axes = new_figure(side + 0.6, side, f"Confusion matrix. {told}.")
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1.3)

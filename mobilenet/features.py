@@ -16,6 +16,7 @@ from mobilenet.engine import keras, tf
 from mobilenet.progress import progress
 
 BATCH = 32
+SAVED_BYTES = 1_000_000_000  # of activations remembered in this process
 
 
 def preprocess(images: Any) -> Any:
@@ -151,7 +152,6 @@ def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.n
 
 
 _saved: dict[tuple, np.ndarray] = {}
-_SAVED_AT_MOST = 8
 
 
 def view_activations(
@@ -168,6 +168,6 @@ def view_activations(
         views = make_views(images, count, seed, **augmentation)
         _saved[key] = activations(backbone, views, cut)
         _saved[key].flags.writeable = False
-        if len(_saved) > _SAVED_AT_MOST:
-            _saved.pop(next(iter(_saved)))
+        while len(_saved) > 1 and sum(saved.nbytes for saved in _saved.values()) > SAVED_BYTES:
+            _saved.pop(next(iter(_saved)))  # the oldest
     return _saved[key]
