@@ -114,11 +114,10 @@ def load(alpha: float = ALPHA, size: int = SIZE, weights: str = "imagenet") -> B
     return Backbone("mobilenet_v2", alpha, weights, size, model)
 
 
-def load_imagenet_classifier(backbone: Backbone) -> Any | None:
-    """The same network with ImageNet's 1000 classes on top, as a Keras model; None where
-    there is none for this backbone or it can neither be found nor downloaded.
-
-    Its inputs are as the backbone's, its outputs are probabilities, float32 (B, 1000).
+def load_imagenet_head(backbone: Backbone) -> Any | None:
+    """The layer that tells ImageNet's 1000 classes apart, as a Keras model: the backbone's pooled
+    features, float32 (B, channels), to probabilities, float32 (B, 1000). None where there is none
+    for this backbone or it can neither be found nor downloaded.
     """
     if backbone.weights != "imagenet" or backbone.size not in PUBLISHED_SIZES:
         return None
@@ -126,7 +125,10 @@ def load_imagenet_classifier(backbone: Backbone) -> Any | None:
     here = weights_file(backbone.alpha, backbone.size, top=True).is_file() and index.is_file()
     if not here and not _network():
         return None
-    return _build(backbone.alpha, backbone.size, "imagenet", top=True)
+    from mobilenet.engine import keras
+
+    whole = _build(backbone.alpha, backbone.size, "imagenet", top=True)
+    return keras.Sequential([keras.Input((backbone.channels,)), whole.layers[-1]])
 
 
 def _build(alpha: float, size: int, weights: str, top: bool) -> Any:

@@ -153,6 +153,11 @@ def build_top(backbone: Backbone, cut: str, head: Any) -> Any:
     return keras.Model(inputs, outputs, name="top")
 
 
+def trainable_count(model: Any) -> int:
+    """How many numbers of a model training may change."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
 @dataclass
 class _Compiled:
     """A private copy of a network with the two functions that TensorFlow compiled for it."""

@@ -11,6 +11,7 @@ import pytest
 from conftest import ALPHA, SIZE, one_sentence
 
 from mobilenet import ROOT, UserError, backbone
+from mobilenet.engine import keras
 
 
 def test_its_shape(small):
@@ -50,13 +51,15 @@ def test_imagenet(imagenet):
     assert imagenet.model.get_layer("bn_Conv1").moving_variance.numpy().std() > 0
 
 
-def test_an_imagenet_classifier_knows_its_classes(imagenet):
+def test_imagenets_classes_from_pooled_features(imagenet):
+    """The last layer, asked alone, says what the whole network says."""
     if not backbone.weights_file(top=True).is_file():
         pytest.skip("needs ImageNet weights with the classifier in Keras's cache")
-    classifier = backbone.load_imagenet_classifier(imagenet)
-    p = classifier(np.zeros((2, 224, 224, 3), np.float32)).numpy()
+    photos = np.random.default_rng(0).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
+    p = backbone.load_imagenet_head(imagenet)(imagenet.model(photos).numpy().mean(axis=(1, 2)))
     assert p.shape == (2, 1000)
-    assert p.sum(axis=1) == pytest.approx([1, 1], abs=1e-4)
+    whole = keras.applications.MobileNetV2(input_shape=(224, 224, 3), weights="imagenet")
+    assert np.abs(p - whole(photos)).max() < 1e-3
 
 
 @pytest.fixture
@@ -80,10 +83,10 @@ def test_without_weights_and_network(no_weights):
     assert backbone.weights_file().name in str(raised.value)
 
 
-def test_without_network_there_is_no_imagenet_classifier(no_weights, small):
-    assert backbone.load_imagenet_classifier(small) is None
+def test_without_network_there_is_no_imagenet_head(no_weights, small):
+    assert backbone.load_imagenet_head(small) is None
     named = backbone.Backbone("mobilenet_v2", 1.0, "imagenet", 224, None)
-    assert backbone.load_imagenet_classifier(named) is None
+    assert backbone.load_imagenet_head(named) is None
 
 
 def test_the_network_is_asked_once(monkeypatch, no_weights):

@@ -178,12 +178,15 @@ def test_a_class_has_its_colour_everywhere():
     assert len({utils.class_colour(k) for k in range(6)}) == 6
     photos = some_photos(5)
     balance = utils.class_balance(photos, parts(photos))
-    handles, names = balance.axes[0].get_legend_handles_labels()
-    assert [bars[0].get_facecolor() for bars in handles] == [
+    (legend,) = balance.legends
+    bars = balance.axes[0].containers
+    assert [one[0].get_facecolor() for one in bars] == [
         pytest.approx(np.array([*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1]))
         for c in map(utils.class_colour, range(5))
     ]
-    assert len(names) == 5
+    drawn = [patch.get_facecolor() for patch in legend.get_patches()]
+    assert drawn == [one[0].get_facecolor() for one in bars]
+    assert len(legend.get_texts()) == 5
     for axes in utils.photo_grid(photos).axes:
         if axes.get_title():
             shown = [name[:13] for name in photos.class_names]

@@ -1,0 +1,124 @@
+"""The split: disjoint, complete, stratified, the same for the same files and seed, and saved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import one_sentence
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilenet import UserError, photos
+from mobilenet.photos import PARTS, Photos
+
+
+def named(counts):
+    """Photos without pictures: this many of each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    files = tuple(f"{label}/{i}.jpg" for i, label in enumerate(labels))
+    names = tuple(str(k) for k in range(len(counts)))
+    return Photos(files, np.zeros((len(labels), 1, 1, 3), np.uint8), labels, names)
+
+
+class_counts = st.lists(st.integers(5, 60), min_size=2, max_size=4)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def as_files(some, parts):
+    return {part: {some.files[i] for i in index} for part, index in parts.items()}
+
+
+@given(counts=class_counts, seed=seeds)
+def test_the_parts_are_disjoint_complete_and_stratified(counts, seed):
+    some = named(counts)
+    parts = photos.split(some, seed)
+    assert tuple(parts) == PARTS
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
+    for (part, index), share in zip(parts.items(), photos.SHARES, strict=True):
+        assert index.dtype == np.int64
+        assert (np.diff(index) > 0).all()
+        have = np.bincount(some.labels[index], minlength=len(counts))
+        assert (have >= 1).all()
+        assert (
+            np.abs(have - share * np.array(counts)) <= (1.01 if part == "train" else 0.81)
+        ).all()
+
+
+@given(
+    counts=class_counts,
+    weights=st.tuples(*[st.floats(0.01, 1)] * 3),
+)
+def test_any_shares_leave_a_photo_of_each_class_in_each_part(counts, weights):
+    some = named(counts)
+    shares = tuple(weight / sum(weights) for weight in weights)
+    parts = photos.split(some, 0, shares)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
+    for index in parts.values():
+        assert set(some.labels[index]) == set(range(len(counts)))
+
+
+@given(counts=class_counts, seed=seeds, shuffle=seeds)
+def test_the_seed_and_the_files_alone_decide(counts, seed, shuffle):
+    some = named(counts)
+    expected = as_files(some, photos.split(some, seed))
+    assert as_files(some, photos.split(some, seed)) == expected
+    moved = some.subset(np.random.default_rng(shuffle).permutation(len(some)))
+    assert as_files(moved, photos.split(moved, seed)) == expected
+    turned = replace(some, class_names=some.class_names[::-1], labels=len(counts) - 1 - some.labels)
+    assert as_files(turned, photos.split(turned, seed)) == expected
+
+
+def test_another_seed_gives_another_split():
+    some = named([50, 50])
+    found = {tuple(photos.split(some, seed)["test"]) for seed in range(20)}
+    assert len(found) == 20
+
+
+def test_too_few_photos_for_a_split():
+    with pytest.raises(UserError, match="Class '1' has 4 photos") as raised:
+        photos.split(named([9, 4]), 0)
+    assert one_sentence(raised.value)
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (1, 0, 0), (float("nan"),) * 3]
+)
+def test_shares_that_are_none(shares):
+    with pytest.raises(UserError, match="sum to 1") as raised:
+        photos.split(named([9, 9]), 0, shares)
+    assert one_sentence(raised.value)
+
+
+@given(counts=class_counts, seed=seeds)
+def test_a_saved_split_comes_back(tmp_path_factory, counts, seed):
+    some = named(counts)
+    path = tmp_path_factory.getbasetemp() / "split.json"
+    parts = photos.split(some, seed)
+    photos.save_split(path, some, parts)
+    again = photos.load_split(path, some)
+    assert all((parts[part] == again[part]).all() for part in PARTS)
+    moved = some.subset(np.arange(len(some))[::-1])
+    assert as_files(moved, photos.load_split(path, moved)) == as_files(some, parts)
+
+
+def test_splits_that_do_not_fit(tmp_path):
+    some, path = named([9, 9]), tmp_path / "split.json"
+    photos.save_split(path, some, photos.split(some, 0))
+    good = path.read_text()
+    other = some.subset(np.arange(17))
+    cases = [
+        (good, other, "does not fit"),
+        (good.replace('"val"', '"validation"'), some, "does not fit"),
+        (good[:-10], some, "cannot be read"),
+        ("[]", some, "cannot be read"),
+        ("", some, "cannot be read"),
+        (good.replace("0/0.jpg", "0/1.jpg"), some, "twice"),
+    ]
+    for text, which, said in cases:
+        path.write_text(text)
+        with pytest.raises(UserError, match=said) as raised:
+            photos.load_split(path, which)
+        assert one_sentence(raised.value)
+    path.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        photos.load_split(path, some)
