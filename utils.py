@@ -351,18 +351,22 @@ def ratio_plot(kernel_sizes, channels, ratios) -> Figure:
     return figure
 
 
-def time_against_multiply_adds_plot(multiply_adds: dict, seconds: dict) -> Figure:
+def time_against_multiply_adds_plot(multiply_adds: dict, seconds: dict, call: float) -> Figure:
     """Measured time of layers against their multiply-adds, with lines of equal speed.
 
-    multiply_adds and seconds map a kind of layer to an array (layers,), both for one batch.
+    multiply_adds and seconds map a kind of layer to an array (layers,), both for one batch. call:
+    seconds of a layer with next to nothing to do, drawn as a dashed line.
     """
     alt = (
         "Measured milliseconds of each layer against its multiply-adds, both on logarithmic axes, "
-        "a colour for each kind of layer, with dotted lines along which the speed is the same."
+        "a colour for each kind, dotted lines along which the speed is the same, and a dashed line "
+        "at the time that a call costs."
     )
     figure, axes = new_figure(8, 5, alt)
     millions = {kind: values / 1e6 for kind, values in multiply_adds.items()}
+    axes.axhline(1e3 * call, color="black", linestyle="--", linewidth=1, label="a call")
     _kinds_scatter(axes, millions, {kind: 1e3 * values for kind, values in seconds.items()})
+    axes.set_ylim(bottom=min(axes.get_ylim()[0], 800 * call))
     axes.autoscale(False)
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     for speed in 10.0 ** np.arange(-3, 6):  # millions of multiply-adds a millisecond

@@ -5,12 +5,15 @@ Keras. A *cut* is the name of the first layer of a block: what lies below stays 
 above may be fine-tuned. Layer numbers change from version to version, names do not.
 """
 
+import hashlib
 import os
 import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mobilenet import UserError, from_root
 
@@ -50,6 +53,18 @@ class Backbone:
         starts += [name for name in names if name.startswith("block_") and name.endswith("expand")]
         starts += ["Conv_1"]
         return tuple(reversed(starts))
+
+    def check_cut(self, cut: str) -> None:
+        """Raises UserError unless cut is one of `cuts`."""
+        if cut not in self.cuts:
+            raise UserError(f"There is no cut called {cut!r}: take one of {', '.join(self.cuts)}.")
+
+    def fingerprint(self) -> str:
+        """The sha256 of shape and weights, in hexadecimal: the same when loaded anew."""
+        digest = hashlib.sha256(f"{self.name} {self.alpha} {self.size}".encode())
+        for weight in self.model.get_weights():
+            digest.update(np.ascontiguousarray(weight))
+        return digest.hexdigest()
 
     def __str__(self) -> str:
         weights = {"imagenet": "ImageNet weights from Keras"}.get(self.weights, self.weights)

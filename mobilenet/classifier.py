@@ -1,7 +1,7 @@
 """The whole classifier in one file: photo in, logits out, with the names of its classes inside.
 
 A saved classifier is a `.keras` file with one member more, `classes.json`, which Keras passes over:
-class names, size and how a photo is cut to it. So a file that is moved keeps its names.
+the class names. So a file that is moved keeps them.
 """
 
 import json
@@ -21,7 +21,6 @@ from mobilenet.training import probabilities
 
 BATCH = 32
 CARD = "classes.json"
-GEOMETRY = "shorter side scaled to size, centre cropped"
 
 # What Keras, HDF5 and zipfile raise on damaged files.
 DAMAGE = (
@@ -65,7 +64,7 @@ def assemble(backbone: Backbone, trained: Any) -> Any:
 
 def save(path: Path, model: Any, class_names: Sequence[str]) -> None:
     """Write a classifier and its class names to a `.keras` file, atomically."""
-    card = {"class_names": list(class_names), "size": model.input_shape[1], "geometry": GEOMETRY}
+    card = {"class_names": list(class_names)}
     with replacing(path) as new:
         model.save(new)
         with zipfile.ZipFile(new, "a") as archive:

@@ -10,10 +10,10 @@ from mobilenet import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser for `python -m MODULE` that says in one line what is wrong with them."""
+    """An argument parser that says in one line what is wrong; program is how it is called."""
 
-    def __init__(self, module: str, description: str):
-        super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
+    def __init__(self, program: str, description: str):
+        super().__init__(prog=program, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and leave with exit status 2."""

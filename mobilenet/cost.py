@@ -281,7 +281,7 @@ def _size(text: str) -> int:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        "mobilenet.cost",
+        "python -m mobilenet.cost",
         "Multiply-adds and parameters of MobileNet, layer by layer and kind by kind.",
     )
     parser.add_argument("--model", choices=MODELS, default="mobilenet_v2", help="%(default)s")

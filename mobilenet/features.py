@@ -29,9 +29,9 @@ def random_maps(
 ) -> np.ndarray:
     """`count` random changes of a square photo that leave its class alone: float32 (count, 8).
 
-    flip: mirror every other photo, left to right. rotation: turn by up to so many degrees either
-    way. zoom: in or out by up to this share. All in one affine map about the photo's centre, from
-    where a pixel goes to where it comes from (a0 … c1 of `keras.ops.image.affine_transform`).
+    flip: mirror half of them, drawn by lot, left to right. rotation: turn by up to so many degrees
+    either way. zoom: in or out by up to this share. All in one affine map about the photo's centre,
+    from where a pixel goes to where it comes from (`keras.ops.image.affine_transform`).
     """
     angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
     scale = rng.uniform(1 - zoom, 1 + zoom, count)
@@ -55,10 +55,16 @@ def make_views(
 
     images: uint8 (N, size, size, 3). flip, rotation (degrees), zoom (share): as in `random_maps`;
     what is turned into view is mirrored from the edge. The same seed gives the same views, and
-    more of them begin with the same. Raises UserError if count is less than 1.
+    more of them begin with the same. Raises UserError for fewer than one view, a rotation below 0
+    and a zoom outside [0, 1).
     """
     if count < 1:
         raise UserError(f"There cannot be {count} views of a photo: use 1 or more.")
+    if rotation < 0 or not 0 <= zoom < 1:
+        raise UserError(
+            f"Views cannot be turned by {rotation} degrees and zoomed by {zoom}: use a rotation "
+            "of 0 or more and a zoom from 0 to below 1."
+        )
     rng = np.random.default_rng(seed)
     size = images.shape[1]
     maps = [random_maps(rng, len(images), size, flip, rotation, zoom) for _ in range(1, count)]
@@ -82,10 +88,7 @@ def split_at(backbone: Backbone, cut: str) -> tuple[Any, Any]:
     below: (B, size, size, 3) in [-1, 1] → activations at the cut's input. above: these → feature
     map (B, size/32, size/32, channels). Raises UserError unless cut is one of backbone.cuts.
     """
-    if cut not in backbone.cuts:
-        raise UserError(
-            f"There is no cut called {cut!r}: choose one of {', '.join(backbone.cuts)}."
-        )
+    backbone.check_cut(cut)
     model = backbone.model
     edge = model.get_layer(cut).input
     return keras.Model(model.input, edge), keras.Model(edge, model.output)
@@ -163,11 +166,21 @@ def view_activations(
     the same photos, views, backbone and cut costs nothing, anything new costs one pass.
     """
     content = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
-    key = (backbone, cut, count, seed, tuple(sorted(augmentation.items())), images.shape, content)
-    if key not in _saved:
+    key = (
+        backbone.fingerprint(),
+        cut,
+        count,
+        seed,
+        tuple(sorted(augmentation.items())),
+        images.shape,
+        content,
+    )
+    if key in _saved:
+        _saved[key] = _saved.pop(key)  # the last to go
+    else:
         views = make_views(images, count, seed, **augmentation)
         _saved[key] = activations(backbone, views, cut)
         _saved[key].flags.writeable = False
         while len(_saved) > 1 and sum(saved.nbytes for saved in _saved.values()) > SAVED_BYTES:
-            _saved.pop(next(iter(_saved)))  # the oldest
+            _saved.pop(next(iter(_saved)))  # the one not asked for longest
     return _saved[key]

@@ -48,7 +48,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 class Photos:
     """A labelled set of photos, decoded.
 
-    files: N paths below the folder, as text with forward slashes, sorted.
+    files: N paths below the folder, as text with forward slashes, class by class, each sorted.
     images: uint8, (N, size, size, 3), RGB, 0 to 255.
     labels: int64, (N,), index into class_names.
     class_names: K names; class_names[0] is the positive class.
@@ -142,6 +142,8 @@ def _reason(error: BaseException) -> str:
         return "it is no JPEG, PNG, WebP, GIF or BMP"
     if isinstance(error, FileNotFoundError):
         return "it is not there"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder without photos"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error).rstrip(".") or type(error).__name__

@@ -25,12 +25,12 @@ BATCH = 32
 
 
 def find(paths: list[Path]) -> Iterator[Path]:
-    """The photos that these files and folders mean, in their order."""
+    """The photos that these files and folders mean, in their order; a folder without any stands
+    for itself, so that it is named among what cannot be read.
+    """
     for path in paths:
-        if path.is_dir():
-            yield from list_photos(path)
-        else:
-            yield path
+        found = list(list_photos(path)) if path.is_dir() else []
+        yield from found or [path]
 
 
 def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
@@ -64,17 +64,14 @@ def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, fl
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 1 if anything could not be read."""
-    parser = Parser("mobilenet.predict", "P(class) of your own photos.")
+    parser = Parser("python -m mobilenet.predict", "P(class) of your own photos.")
     parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a photo or a folder")
     parser.add_argument(
         "--model", type=Path, default=MODEL, help="a saved model (default: the one fine-tuned last)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
-    paths = list(find(options.paths))
-    if not paths:
-        parser.error("no photos there: name JPEG, PNG, WebP, GIF or BMP files or their folder")
-    return run(lambda: _tell(paths, options))
+    return run(lambda: _tell(list(find(options.paths)), options))
 
 
 def _tell(paths: list[Path], options: argparse.Namespace) -> int:

@@ -135,10 +135,11 @@ def build_head(features: int, classes: int, dropout: float, seed: int) -> Any:
     )
 
 
-def build_top(backbone: Backbone, cut: str, head: Any) -> Any:
+def build_top(backbone: Backbone, cut: str, head: Any, dropout: float | None = None) -> Any:
     """A fresh network from activations at the cut to logits: the backbone's blocks above the cut,
     copied, then pooling, then a copy of the head. All of it trains but BatchNorm, which keeps the
-    statistics, γ and β of its pretraining: some hundred photos are too few to estimate them anew.
+    statistics, γ and β of its pretraining: a batch gives noisy ones, and moving averages would
+    need more steps than fine-tuning takes to settle. dropout: the head's, if None.
     """
     _, above = split_at(backbone, cut)
     inputs = keras.Input(above.input_shape[1:], name="activations")
@@ -148,6 +149,8 @@ def build_top(backbone: Backbone, cut: str, head: Any) -> Any:
     for layer in blocks.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     outputs = keras.layers.GlobalAveragePooling2D(name="pool")(blocks.output)
+    if dropout is not None:
+        last.get_layer("dropout").rate = dropout
     for layer in last.layers:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs, name="top")
@@ -258,7 +261,7 @@ def fit(
         p = probabilities(_predict(compiled, val_inputs))
         history.val_loss.append(float(cross_entropy(p, val_labels).mean()))
         history.val_accuracy.append(float((p.argmax(axis=1) == val_labels).mean()))
-        return history.val_loss[-1] <= min(history.val_loss)
+        return history.val_loss[-1] < min(history.val_loss[:-1], default=math.inf)
 
     if val_inputs is not None and validate():
         best_weights = network.get_weights()
@@ -272,6 +275,8 @@ def fit(
             inputs = tf.constant(views[view[batch], batch].astype(np.float32))
             sums = compiled.step(inputs, tf.constant(labels[batch], tf.int64))
             loss, right = loss + float(sums[0]), right + int(sums[1])
+        if not math.isfinite(loss):
+            raise UserError(f"The loss is no number any more at epoch {epoch}: lower the rate.")
         history.loss.append(loss / len(order))
         history.accuracy.append(right / len(order))
         if val_inputs is None or validate():
@@ -289,8 +294,10 @@ def _cosine(done: float) -> float:
 def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """A fold number for each photo, int64 (N,), 0 to count - 1: stratified and shuffled by seed.
 
-    Raises UserError if a class has fewer photos than there are folds.
+    Raises UserError for fewer than two folds, and if a class has fewer photos than folds.
     """
+    if count < 2:
+        raise UserError(f"Cross-validation cannot have {count} folds: use 2 or more.")
     fewest = int(np.bincount(labels).min())
     if fewest < count:
         raise UserError(f"A class has {fewest} photos, too few for {count} folds: add photos.")

@@ -7,7 +7,6 @@ outputs are then put into the notebooks beside this file, without pictures of ph
 to whoever took them.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -24,7 +23,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from mobilenet import BUILD, ROOT, UserError, backbone, from_root, photos
+from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, photos
 from mobilenet.files import replacing, write_json
 
 HERE = ROOT / "notebooks"
@@ -157,8 +156,8 @@ def table(board: dict) -> str:
     return "\n".join(lines)
 
 
-def run(keep: bool) -> None:
-    """Execute all, write the copies and the scoreboard, print it."""
+def run(keep: bool) -> int:
+    """Execute all, write the copies and the scoreboard, print it; returns the exit code, 0."""
     for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = str(from_root(os.environ[name]))
@@ -186,23 +185,19 @@ def run(keep: bool) -> None:
     if keep:
         for path, notebook in done.items():
             write(without_photos(notebook), path)
+    return 0
 
 
 def main() -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(description="Execute every notebook and print the scoreboard.")
+    parser = command.Parser(
+        "python notebooks/run.py", "Execute every notebook and print the scoreboard."
+    )
     parser.add_argument(
         "--keep", action="store_true", help="put the outputs into notebooks/, without photos"
     )
-    try:
-        run(parser.parse_args().keep)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    return 0
+    keep = parser.parse_args().keep
+    return command.run(lambda: run(keep))
 
 
 if __name__ == "__main__":

@@ -57,12 +57,10 @@ def test_what_is_saved_comes_back_bit_for_bit(small, photos, tmp_path, names):
     assert expected.sum(axis=1) == pytest.approx(np.ones(len(photos)))
 
 
-def test_the_file_tells_its_classes_and_size_and_is_a_plain_keras_file(saved_classifier):
+def test_the_file_tells_its_classes_and_is_a_plain_keras_file(saved_classifier):
     with zipfile.ZipFile(saved_classifier) as archive:
         card = json.loads(archive.read("classes.json"))
     assert card["class_names"] == ["dark", "light"]
-    assert card["size"] == SIZE
-    assert "centre" in card["geometry"]
     assert keras.models.load_model(saved_classifier).output_shape == (None, 1)
 
 
@@ -298,15 +296,24 @@ def test_a_missing_photo(saved_classifier, tmp_path, capsys):
     assert one_sentence(said.err[:-1])
 
 
-@pytest.mark.parametrize("arguments", [[], ["--colour", "photo.jpg"], ["--model"], ["empty"]])
+@pytest.mark.parametrize("arguments", [[], ["--colour", "photo.jpg"], ["--model"]])
 def test_bad_usage_is_one_sentence(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit) as stop:
         predict.main(arguments)
     said = capsys.readouterr()
     assert (stop.value.code, said.out) == (2, "")
     assert said.err.startswith("python -m mobilenet.predict: ")
+    assert one_sentence(said.err[:-1])
+
+
+def test_a_folder_without_photos_is_named(saved_classifier, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    draw(1).images[0].tofile(tmp_path / "empty" / "notes.txt")
+    assert predict.main([str(tmp_path / "empty"), "--model", str(saved_classifier)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "folder without photos" in said.err
     assert one_sentence(said.err[:-1])
 
 

@@ -261,3 +261,10 @@ def test_the_backbone_stays_as_it_is(small, photos):
     features.activations(small, photos.images, "block_13_expand")
     for old, new in zip(before, small.model.get_weights(), strict=True):
         assert (old == new).all()
+
+
+@pytest.mark.parametrize("odd", [{"rotation": -1}, {"zoom": 1}, {"zoom": -0.1}])
+def test_impossible_changes_are_refused(photos, odd):
+    with pytest.raises(UserError) as raised:
+        features.make_views(photos.images, 2, 0, **odd)
+    assert one_sentence(raised.value)

@@ -437,6 +437,12 @@ def test_folds_of_another_seed_are_others():
     assert len({training.folds(labels, 5, seed).tobytes() for seed in range(20)}) == 20
 
 
+def test_one_fold_is_no_cross_validation():
+    with pytest.raises(UserError, match="2 or more") as raised:
+        training.folds(np.arange(10) % 2, 1, seed=0)
+    assert one_sentence(raised.value)
+
+
 def test_fewer_photos_than_folds():
     with pytest.raises(UserError, match="A class has 4 photos") as raised:
         training.folds(np.repeat([0, 1], [9, 4]), 5, 0)

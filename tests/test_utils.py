@@ -98,7 +98,7 @@ FIGURES = {
         [1, 3, 5, 7], 2 ** np.arange(11), 1 / 2 ** np.arange(11) + 1 / np.c_[[1, 9, 25, 49]]
     ),
     "time_against_multiply_adds_plot": lambda: utils.time_against_multiply_adds_plot(
-        by_kind(1e6, 1e9), by_kind(1e-4, 1e-1)
+        by_kind(1e6, 1e9), by_kind(1e-4, 1e-1), 2e-4
     ),
     "speed_against_intensity_plot": lambda: utils.speed_against_intensity_plot(
         by_kind(0.5, 100), by_kind(1e8, 1e11)
