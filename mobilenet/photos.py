@@ -91,8 +91,8 @@ def find_folder() -> tuple[Path, str]:
             "Photos: dataset/photos/ (set PHOTOS to a folder of class folders for yours).",
         )
     raise UserError(
-        "There are no photos: set PHOTOS to a folder that holds one folder for each class, "
-        "or put such folders into dataset/photos/ (dataset/README.md says where to get them)."
+        "There are no photos: fetch the 327 of the scoreboard with `make photos` "
+        "(python dataset/fetch.py), or set PHOTOS to a folder that holds one folder for each class."
     )
 
 
