@@ -408,7 +408,7 @@ def test_a_top_leaves_the_head_it_was_made_from(small, photos, at_cut):
 
 
 def test_a_top_at_an_unknown_cut(small):
-    with pytest.raises(UserError, match="choose one of") as raised:
+    with pytest.raises(UserError, match="take one of") as raised:
         training.build_top(small, "block_13", training.build_head(small.channels, 2, 0.2, 0))
     assert one_sentence(raised.value)
 
