@@ -6,7 +6,7 @@ DEV := .venv/ready-dev
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab test notebooks figures check clean
+.PHONY: help run lab test notebooks figures rendered check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ notebooks: $(RUN) ## run, then keep the outputs in notebooks/
 
 figures: $(RUN) ## redraw images/
 	@$(BIN)/python images/draw.py
+
+rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (a few minutes)
+	@$(BIN)/python dataset/render.py
 
 clean: ## remove what was made: .venv and build
 	rm -rf .venv build
