@@ -91,8 +91,8 @@ def quadruped(dice: Dice, build: Build, pose: Pose, curl: float = 0.08) -> tuple
     base = (half + 0.2 * build.chest, y + rise + 0.45 * build.chest, 0.0)
     if pose.kind == "graze":
         reach = max(base[1] - 0.30 * length, 0.1)
-        long, _, narrow, hang = build.muzzle  # the head, bent by 0.85, just touches the grass
-        nose = 0.75 * (0.5 * build.skull + long) + 0.66 * hang + narrow + 0.01
+        long, _, tip, drop = build.muzzle  # the head, bent by 0.85, just touches the grass
+        nose = 0.75 * (0.5 * build.skull + long) + 0.66 * drop + tip + 0.01
         c, s = cos_sin(0.5 * pose.look)
         forward = 0.45 * length + 0.25 * reach
         top = (base[0] + forward * c, nose, forward * s)

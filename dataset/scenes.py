@@ -105,12 +105,9 @@ def compose(dice: Dice, species: str | None) -> Scene:
     solids = [*_props(dice, place, camera, herd), *(herd if species else [])]
     if not species:  # nobody there: more of what stands about, some of it where they would be
         solids += _props(dice, place, camera, herd)
+        things = {"desert": (_rock, _cactus), "snow": (_fir, _rock)}
         for _ in range(dice.pick((1, 2))):
-            thing = dice.pick(
-                {"desert": (_rock, _cactus), "snow": (_fir, _rock)}.get(
-                    place, (_rock, _bush, _tree)
-                )
-            )
+            thing = dice.pick(things.get(place, (_rock, _bush, _tree)))
             solids.append(thing(dice, dice.between(-1.5, 1.5), dice.between(0, 4)))
     clouds = 0.95 if time == "overcast" else dice.between(0.15, 0.62)
     return Scene(tuple(solids), camera, time, place, sun, clouds, dice.between(0, 90))

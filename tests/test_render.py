@@ -23,8 +23,8 @@ ONE_OF_EACH += [f"not alpaca/{kind}-01.jpg" for kind in render.LOOKALIKES]
 
 # sha256 of the pixels of ONE_OF_EACH, 32 px and one ray a pixel. Whoever changes what is drawn
 # runs `make rendered` and puts the new value here.
-PIXELS = "?"
-LIBJPEG = "?"  # wrote the files in dataset/rendered/
+PIXELS = "a83c8f50157d751baef452000d737a3d083f0022bb79e0e0712d073e37e1046f"
+LIBJPEG = "libjpeg-turbo 3.2.0"  # wrote the files in dataset/rendered/
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,12 @@ def test_the_background_says_nothing_of_the_class():
         assert abs(here - there) < 0.12, f"{key}: {here:.0%} of alpacas, {there:.0%} of the others"
 
 
-def test_all_animals_stand_on_the_ground():
-    for name in render.names()[::7]:
-        kind = render.species(name)
-        if kind:
-            dice = shapes.Dice(3, name)
-            solid = scenes.SPECIES[kind](dice, scenes.pose(dice, 0.0, False)).place(0, 0, 0.0)
-            assert -0.08 < solid.box()[0][1] < 0.08, name
+@pytest.mark.parametrize("kind", ["stand", "walk", "graze", "lie"])
+def test_all_animals_touch_the_ground(kind):
+    for name, animal in scenes.SPECIES.items():
+        solid = animal(shapes.Dice(name), scenes.Pose(kind, look=0.4)).place(0, 0, 0.0)
+        lowest = solid.box()[0][1]
+        assert -0.1 < lowest < 0.01, f"a {name} floats or sinks: {lowest:.2f} m"
 
 
 def test_the_committed_pictures_are_all_there_and_small():
@@ -139,7 +138,7 @@ def test_a_ray_meets_a_ball_where_it_should():
     start, limit = np.array([[2], [1], [-1]], np.float32), np.full(2, np.inf, np.float32)
     way = render.walk(ball, start, rays, limit)
     assert way[0] == pytest.approx(3.5, abs=0.01) and np.isinf(way[1])
-    assert np.isinf(render.walk(ball, start, rays, limit * 0 + 2)).all()
+    assert np.isinf(render.walk(ball, start, rays, np.full(2, 2, np.float32))).all()
 
 
 def test_leaving_out_parts_that_no_ray_comes_near_changes_nothing():
