@@ -28,7 +28,7 @@ notebooks: $(RUN) ## run, then keep the outputs in notebooks/
 figures: $(RUN) ## redraw images/
 	@$(BIN)/python images/draw.py
 
-rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (a few minutes)
+rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (four minutes)
 	@$(BIN)/python dataset/render.py
 
 clean: ## remove what was made: .venv and build
