@@ -6,7 +6,7 @@ DEV := .venv/ready-dev
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab test notebooks photos figures check clean
+.PHONY: help run lab test notebooks photos figures rendered clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,14 +22,17 @@ test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest
 
-notebooks: $(RUN) ## run, then keep the outputs in notebooks/
-	@$(BIN)/python notebooks/run.py --keep
+notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
+	@PHOTOS= $(BIN)/python notebooks/run.py --keep
 
 photos: $(RUN) ## fetch the 327 real photos into dataset/photos/ (122 MB)
 	@$(BIN)/python dataset/fetch.py
 
 figures: $(RUN) ## redraw images/
 	@$(BIN)/python images/draw.py
+
+rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (four minutes)
+	@$(BIN)/python dataset/render.py
 
 clean: ## remove what was made: .venv and build
 	rm -rf .venv build

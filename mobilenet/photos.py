@@ -73,8 +73,8 @@ class Photos:
 def find_folder() -> tuple[Path, str]:
     """Which photos are used: (folder, one plain line that says so and how to get others).
 
-    The first that exists: the folder in the environment variable PHOTOS, `dataset/photos/`.
-    Raises UserError if there is neither.
+    The first that exists: the folder in the environment variable PHOTOS, `dataset/photos/`, the
+    drawn pictures in `dataset/rendered/`. Raises UserError if there is none of them.
     """
     named = os.environ.get("PHOTOS")
     if named:
@@ -84,12 +84,17 @@ def find_folder() -> tuple[Path, str]:
                 f"PHOTOS names {named}, which is no folder: set it to a folder of class folders."
             )
         return folder, "Photos: the folder that PHOTOS names."
-    folder = ROOT / "dataset" / "photos"
-    if folder.is_dir():
-        return (
-            folder,
-            "Photos: dataset/photos/ (set PHOTOS to a folder of class folders for yours).",
-        )
+    for name, line in (
+        ("photos", "Photos: dataset/photos/ (set PHOTOS to a folder of class folders for yours)."),
+        (
+            "rendered",
+            "Photos: none, but drawn pictures, dataset/rendered/ (`make photos` fetches 327 real "
+            "ones; set PHOTOS to a folder of class folders for yours).",
+        ),
+    ):
+        folder = ROOT / "dataset" / name
+        if folder.is_dir():
+            return folder, line
     raise UserError(
         "There are no photos: fetch the 327 of the scoreboard with `make photos` "
         "(python dataset/fetch.py), or set PHOTOS to a folder that holds one folder for each class."

@@ -3,8 +3,8 @@
     python notebooks/run.py [--keep]
 
 Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. With --keep the
-outputs are then put into the notebooks beside this file, without pictures of photos: those belong
-to whoever took them.
+outputs are then put into the notebooks beside this file; that is for the drawn pictures alone,
+since photos belong to whoever took them.
 """
 
 import json
@@ -83,17 +83,6 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def without_photos(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a sentence in the place of each picture that holds photos (those are JPEG)."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.get("data", {}).pop("image/jpeg", None):
-                alt = output.data["text/plain"]
-                output.data["text/plain"] = f"[{alt} Run the cell to see the picture.]"
-                output.metadata = {}
-    return notebook
-
-
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Write a notebook, atomically."""
     with replacing(path) as new:
@@ -163,6 +152,10 @@ def run(keep: bool) -> int:
             os.environ[name] = str(from_root(os.environ[name]))
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this Python's kernel, no other's
     folder, line = photos.find_folder()
+    if keep and folder != ROOT / "dataset" / "rendered":
+        raise UserError(
+            "Only outputs with drawn pictures are kept: unset PHOTOS and move dataset/photos/ away."
+        )
     backbone.check_weights()
     print(line, flush=True)
     shutil.rmtree(BUILD / "scoreboard", ignore_errors=True)
@@ -184,7 +177,7 @@ def run(keep: bool) -> int:
     print(f"\n{table(board)}\n\nThis is build/scoreboard.json; what ran is in build/notebooks/.")
     if keep:
         for path, notebook in done.items():
-            write(without_photos(notebook), path)
+            write(notebook, path)
     return 0
 
 
@@ -193,9 +186,7 @@ def main() -> int:
     parser = command.Parser(
         "python notebooks/run.py", "Execute every notebook and print the scoreboard."
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="put the outputs into notebooks/, without photos"
-    )
+    parser.add_argument("--keep", action="store_true", help="put the outputs into notebooks/")
     keep = parser.parse_args().keep
     return command.run(lambda: run(keep))
 

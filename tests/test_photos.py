@@ -436,10 +436,15 @@ def test_photos_beside_the_project(folder, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="There are no photos") as raised:
         photos.find_folder()
     assert one_sentence(raised.value)
-    (tmp_path / "dataset").mkdir()
-    folder.rename(tmp_path / "dataset" / "photos")
+    drawn, real = (tmp_path / "dataset" / name for name in ("rendered", "photos"))
+    drawn.mkdir(parents=True)
     found, line = photos.find_folder()
-    assert found == tmp_path / "dataset" / "photos"
+    assert found == drawn
+    assert "drawn" in line
+    assert one_sentence(line)
+    folder.rename(real)
+    found, line = photos.find_folder()
+    assert found == real
     assert one_sentence(line)
 
 

@@ -64,6 +64,11 @@ def test_no_weights_and_no_network(photos, tmp_path):
     assert "KERAS_HOME" in text
 
 
+def test_outputs_with_photos_of_others_are_not_kept(photos):
+    text = one_sentence(run(sys.executable, "notebooks/run.py", "--keep", PHOTOS=photos))
+    assert "drawn pictures" in text
+
+
 def test_an_option_that_does_not_exist_is_a_usage_error():
     result = run(sys.executable, "notebooks/run.py", "--fast")
     assert result.returncode == 2

@@ -1,0 +1,166 @@
+"""Drawn pictures: the same on every machine, different from each other, all there and small."""
+
+import hashlib
+import io
+import math
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from mobilenet import ROOT
+
+sys.path.insert(0, str(ROOT / "dataset"))
+
+import render
+import scenes
+import shapes
+
+RENDERED = ROOT / "dataset" / "rendered"
+ONE_OF_EACH = ["alpaca/001.jpg", "not alpaca/nobody-01.jpg"]
+ONE_OF_EACH += [f"not alpaca/{kind}-01.jpg" for kind in render.LOOKALIKES]
+
+# sha256 of the pixels of ONE_OF_EACH, 32 px and one ray a pixel. Whoever changes what is drawn
+# runs `make rendered` and puts the new value here.
+PIXELS = "9dc931035c18e1b6ffb0a4e4be7de9f5a353c05296da4121f8de1fe1b70d6b73"
+LIBJPEG = "libjpeg-turbo 3.2.0"  # wrote the files in dataset/rendered/
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, np.ndarray]:
+    """One small picture of each kind, by its name."""
+    return {name: render.picture(name, 32, 1) for name in ONE_OF_EACH}
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_the_same_name_gives_the_same_pixels(name, small):
+    again = render.picture(name, 32, 1)
+    assert again.shape == (32, 32, 3) and again.dtype == np.uint8
+    assert np.array_equal(again, small[name])
+
+
+def test_every_machine_draws_the_same_pixels(small):
+    pixels = b"".join(small[name].tobytes() for name in ONE_OF_EACH)
+    assert hashlib.sha256(pixels).hexdigest() == PIXELS
+
+
+def test_other_names_give_other_pictures(small):
+    pictures = [*small.values(), *(render.picture(f"alpaca/00{i}.jpg", 32, 1) for i in (2, 3))]
+    for i, one in enumerate(pictures):
+        assert one.std() > 8, "a picture of nothing"
+        for other in pictures[:i]:
+            assert np.abs(one.astype(int) - other).mean() > 8
+
+
+def test_more_rays_a_pixel_show_the_same_scene(small):
+    name = ONE_OF_EACH[0]
+    smooth = render.picture(name, 32, 2).astype(int)
+    assert np.abs(smooth - small[name]).mean() < 16
+
+
+def test_names_are_unique_and_tell_the_animal():
+    names = render.names()
+    assert len(set(names)) == len(names)
+    assert sum(name.startswith("alpaca/") for name in names) >= 160
+    assert sum(name.startswith("not alpaca/") for name in names) >= 160
+    assert {render.species(name) for name in names} == {"alpaca", None, *render.LOOKALIKES}
+
+
+def test_the_background_says_nothing_of_the_class():
+    count = {"alpaca": {}, "not alpaca": {}}
+    for name in render.names():
+        scene = scenes.compose(shapes.Dice(render.SEED, name), render.species(name))
+        of = count[name.split("/")[0]]
+        for key in (scene.place, scene.time):
+            of[key] = of.get(key, 0) + 1
+    for key in (*scenes.PLACES, *scenes.TIMES):
+        here, there = (of.get(key, 0) / sum(of.values()) * 2 for of in count.values())
+        assert abs(here - there) < 0.12, f"{key}: {here:.0%} of alpacas, {there:.0%} of the others"
+
+
+@pytest.mark.parametrize("kind", ["stand", "walk", "graze", "lie"])
+def test_all_animals_touch_the_ground(kind):
+    for name, animal in scenes.SPECIES.items():
+        solid = animal(shapes.Dice(name), scenes.Pose(kind, look=0.4)).place(0, 0, 0.0)
+        lowest = solid.box()[0][1]
+        assert -0.1 < lowest < 0.01, f"a {name} floats or sinks: {lowest:.2f} m"
+
+
+def test_the_committed_pictures_are_all_there_and_small():
+    files = sorted(path.relative_to(RENDERED).as_posix() for path in RENDERED.rglob("*.*"))
+    assert files == sorted(render.names())
+    for file in files:
+        with Image.open(RENDERED / file) as image:
+            assert (image.format, image.size, image.mode) == ("JPEG", (256, 256), "RGB")
+    assert sum((RENDERED / file).stat().st_size for file in files) < 6_000_000
+
+
+def test_a_committed_picture_is_what_is_drawn_now():
+    name = "alpaca/003.jpg"
+    data, committed = render.encode(render.picture(name)), (RENDERED / name).read_bytes()
+    mine, theirs = (np.asarray(Image.open(io.BytesIO(d))).astype(int) for d in (data, committed))
+    # Decoded alike, so that what JPEG loses cancels out: only another encoder's rounding is left.
+    assert np.abs(mine - theirs).mean() < 0.5
+    if libjpeg() == LIBJPEG:
+        assert data == committed
+
+
+def libjpeg() -> str:
+    """The encoder that Pillow brings, with its version."""
+    turbo = features.version("libjpeg_turbo")
+    return f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
+
+
+def test_pictures_are_drawn_where_they_should_be_however_many_at_a_time(tmp_path):
+    wanted = ["alpaca/004.jpg", "not alpaca/dog-02.jpg", "not alpaca/nobody-03.jpg"]
+    (tmp_path / "one" / "alpaca").mkdir(parents=True)
+    (tmp_path / "one" / "alpaca" / "mine.jpg").write_bytes(b"mine")
+    render.draw_all(tmp_path / "one", wanted, size=32, processes=1)
+    render.draw_all(tmp_path / "two", wanted, size=32, processes=2)
+    two = sorted(p.relative_to(tmp_path / "two").as_posix() for p in tmp_path.rglob("two/*/*"))
+    assert two == sorted(wanted), "no more and no less, and nothing half written"
+    for name in wanted:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert (tmp_path / "one" / "alpaca" / "mine.jpg").read_bytes() == b"mine"
+
+
+def test_the_command_says_what_it_drew(tmp_path, capsys):
+    assert render.main(tmp_path / "drawn", ["alpaca/001.jpg"], size=32) == 0
+    assert capsys.readouterr().out == "1 picture drawn into drawn/, 0.0 MB.\n"
+
+
+def test_a_ray_meets_a_ball_where_it_should():
+    ball = shapes.Blobs()
+    ball.add((0, 1, 0), (0, 1, 0), 0.5, 0.5, (1, 1, 1))
+    ball.place(2.0, 3.0, 0.0)
+    rays = np.array([[0, 0], [0, 1], [1, 0]], np.float32)
+    start, limit = np.array([[2], [1], [-1]], np.float32), np.full(2, np.inf, np.float32)
+    way = render.walk(ball, start, rays, limit)
+    assert way[0] == pytest.approx(3.5, abs=0.01) and np.isinf(way[1])
+    assert np.isinf(render.walk(ball, start, rays, np.full(2, 2, np.float32))).all()
+
+
+def test_leaving_out_parts_that_no_ray_comes_near_changes_nothing():
+    dice = shapes.Dice("parts")
+    solid = scenes.SPECIES["alpaca"](dice, scenes.Pose()).place(0, 0, 0.4)
+    head = solid.parts[-1].a
+    few = solid.along((head[0], head[1], -6.0), (0.0, 0.0, 1.0), 0.05, 0.0)
+    assert 0 < len(few.parts) < len(solid.parts)
+    p = np.array([[head[0]] * 50, [head[1]] * 50, np.linspace(-6, 6, 50)], np.float32)
+    surface = np.abs(solid.distance(p)) < 0.05
+    assert surface.any()
+    assert solid.distance(p)[surface] == pytest.approx(few.distance(p)[surface], abs=1e-5)
+
+
+def test_noise_is_smooth_and_between_0_and_1():
+    p = np.random.default_rng(0).uniform(-60, 60, (3, 20000)).astype(np.float32)
+    for values in (shapes.noise(p), shapes.flat_noise(p[0], p[1]), shapes.curls(p, 0.1)):
+        assert values.dtype == np.float32
+        assert values.min() >= 0 and values.max() <= 1 and values.std() > 0.05
+    assert np.abs(shapes.noise(p + np.float32(1e-3)) - shapes.noise(p)).max() < 0.02
+
+
+def test_angles():
+    for angle in np.linspace(-7, 7, 57):
+        assert shapes.cos_sin(angle) == pytest.approx((math.cos(angle), math.sin(angle)), abs=1e-7)
