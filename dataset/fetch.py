@@ -196,4 +196,6 @@ def fetch(base: str, folder: Path, manifest: Path, seconds: float = 8.0) -> int:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    sys.exit(command.run(lambda: fetch(BASE, HERE / "photos", HERE / "photos.csv")))
+    code = command.run(lambda: fetch(BASE, HERE / "photos", HERE / "photos.csv"))
+    sys.stdout.flush()
+    os._exit(code)  # threads may still wait for a server; taking Python down under them can crash
