@@ -242,7 +242,8 @@ def fit(
     photo, drawn by lot, in shuffled order: the seed rules both, and dropout. labels: int64 (N,).
     val_inputs: (M, ...), val_labels: (M,); without them the last epoch is kept. The learning rate
     falls to zero along half a cosine. Training figures are taken while the weights move and with
-    dropout on, so they lag behind the validation figures.
+    dropout on, so they lag behind the validation figures. Raises UserError if the loss stops being
+    a number.
     """
     start = time.perf_counter()
     compiled = _compiled(model)
