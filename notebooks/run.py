@@ -43,13 +43,6 @@ def execute(path: Path, folder: Path, report: Callable[[int, int], None]) -> nbf
     """
     notebook = nbformat.read(path, as_version=4)
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    at = {"cell": 0}
-
-    def started(cell, cell_index: int) -> None:
-        if cell_index in code:
-            at["cell"] = code.index(cell_index) + 1
-            report(at["cell"], len(code))
-
     client = NotebookClient(
         notebook,
         timeout=None,
@@ -57,17 +50,20 @@ def execute(path: Path, folder: Path, report: Callable[[int, int], None]) -> nbf
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
-        on_cell_start=started,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
+    k = 0
     try:
-        client.execute()
+        with client.setup_kernel():  # unlike client.execute(), it leaves Ctrl-C to Python
+            for k, i in enumerate(code, start=1):
+                report(k, len(code))
+                client.execute_cell(notebook.cells[i], i, execution_count=k)
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}" if error.ename != "UserError" else error.evalue
-        raise UserError(f"{path.name} stopped at code cell {at['cell']}: {reason}") from error
+        raise UserError(f"{path.name} stopped at code cell {k}: {reason}") from error
     except DeadKernelError as error:
         raise UserError(
-            f"{path.name} stopped at code cell {at['cell']}: its kernel died, "
+            f"{path.name} stopped at code cell {k}: its kernel died, "
             "often for want of memory; close other programs and run this again."
         ) from error
     return tidy(notebook)

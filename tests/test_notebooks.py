@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -377,3 +378,25 @@ def test_bad_folders_stop_the_notebook_with_one_sentence(
     assert says in failed.value.evalue
     shown = [o for c in code_cells(notebook) for o in c.outputs if o.output_type == "error"]
     assert len(shown[0].traceback) == 1, "a reader sees one line, not a traceback"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_stops_the_run_at_once_and_quietly(ran, project):
+    if ran is None:
+        need("03_alpaca_classifier")
+    command = [sys.executable, "-u", "notebooks/run.py"]
+    with subprocess.Popen(
+        command,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        for line in process.stdout:
+            if "cell  2 of" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == ""
