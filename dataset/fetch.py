@@ -5,7 +5,6 @@ it, in .photos-partial/, which becomes photos/ when all are right, so that nothi
 of them. A run that was interrupted goes on where it stopped.
 """
 
-import argparse
 import csv
 import hashlib
 import multiprocessing.pool
@@ -195,7 +194,7 @@ def fetch(base: str, folder: Path, manifest: Path, seconds: float = 8.0) -> int:
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    command.Parser("python dataset/fetch.py", __doc__.splitlines()[0]).parse_args()
     code = command.run(lambda: fetch(BASE, HERE / "photos", HERE / "photos.csv"))
     sys.stdout.flush()
     os._exit(code)  # threads may still wait for a server; taking Python down under them can crash

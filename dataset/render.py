@@ -9,7 +9,6 @@ picture's name, so each is drawn alike on every machine and in any order. The pi
 the last bit; the JPEG files are so where Pillow brings the same libjpeg.
 """
 
-import argparse
 import io
 import multiprocessing
 import os
@@ -373,6 +372,7 @@ def main(folder: Path, wanted: list[str], size: int = SIZE) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw the pictures of dataset/rendered/.")
-    parser.parse_args()
+    command.Parser(
+        "python dataset/render.py", "Draw the pictures of dataset/rendered/."
+    ).parse_args()
     sys.exit(command.run(lambda: main(HERE / "rendered", names())))

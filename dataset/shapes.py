@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-FAR = 1e4  # metres; farther than anything
 _SIDE, _FLAT = 32, 128  # noise in space and on a plane repeats after so many cells
 _table = np.random.default_rng(7).random(_SIDE**3, np.float32)
 _moved = np.random.default_rng(9).random((3, _SIDE**3), np.float32) * np.float32(0.7) - np.float32(
