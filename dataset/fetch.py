@@ -180,8 +180,6 @@ def fetch(base: str, folder: Path, manifest: Path, seconds: float = 8.0) -> int:
             with suppress(OSError):
                 folder.rmdir()  # empty, if it is there: Windows does not rename over it
             partial.rename(folder)
-            for left in folder.rglob(".new-*"):  # by a process that was killed while it wrote
-                left.unlink(missing_ok=True)
         elif not all(photo.is_in(folder) for photo in photos):
             raise UserError(f"{folder} holds other photos: move it away and run this again.")
     except (UserError, OSError):
@@ -189,6 +187,8 @@ def fetch(base: str, folder: Path, manifest: Path, seconds: float = 8.0) -> int:
         if not all(photo.is_in(folder) for photo in photos):
             raise
         shutil.rmtree(partial, ignore_errors=True)
+    for left in folder.rglob(".new-*"):  # by a process killed, or overtaken, while it wrote
+        left.unlink(missing_ok=True)
     print(f"All {len(photos)} photos are in {folder}.")
     return 0
 
