@@ -39,11 +39,15 @@ CLOSE = 8e-4  # a ray has arrived when it is so near, as a share of the way it c
 GRASS = {"grass": 0.075, "dry": 0.055, "snow": 0.05, "sand": 0.012, "dirt": 0.025}  # metres
 
 
-def names() -> list[str]:
-    """The pictures' names, below dataset/rendered/."""
-    alpacas = [f"alpaca/{i:03}.jpg" for i in range(1, ALPACAS + 1)]
-    others = [f"{kind}-{i:02}" for kind in LOOKALIKES for i in range(1, EACH + 1)]
-    others += [f"nobody-{i:02}" for i in range(1, EMPTY + 1)]
+def names(edition: int = 0) -> list[str]:
+    """The pictures' names, below dataset/rendered/; those of another edition are other pictures."""
+
+    def numbers(count: int) -> range:
+        return range(1 + edition * count, 1 + (edition + 1) * count)
+
+    alpacas = [f"alpaca/{i:03}.jpg" for i in numbers(ALPACAS)]
+    others = [f"{kind}-{i:02}" for kind in LOOKALIKES for i in numbers(EACH)]
+    others += [f"nobody-{i:02}" for i in numbers(EMPTY)]
     return alpacas + [f"not alpaca/{name}.jpg" for name in others]
 
 
@@ -372,7 +376,9 @@ def main(folder: Path, wanted: list[str], size: int = SIZE) -> int:
 
 
 if __name__ == "__main__":
-    command.Parser(
-        "python dataset/render.py", "Draw the pictures of dataset/rendered/."
-    ).parse_args()
-    sys.exit(command.run(lambda: main(HERE / "rendered", names())))
+    parser = command.Parser("python dataset/render.py", "Draw the pictures of dataset/rendered/.")
+    parser.add_argument(
+        "--others", metavar="FOLDER", type=Path, help="draw as many other ones into FOLDER instead"
+    )
+    others = parser.parse_args().others
+    sys.exit(command.run(lambda: main(others or HERE / "rendered", names(1 if others else 0))))

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError, from_root
+from mobilenet.files import replacing
 
 ALPHA = 1.0
 SIZE = 224
+BUNDLED_ALPHA = 0.35
 PUBLISHED_SIZES = (96, 128, 160, 192, 224)  # any other size takes the weights of 224
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 ANSWER_SECONDS = 5
@@ -166,3 +168,14 @@ def _build(alpha: float, size: int, weights: str, top: bool) -> Any:
         raise UserError(
             f"The weights in {file.name} are damaged: delete it from Keras's cache."
         ) from error
+
+
+def save_bundled(model: Any, path: Path) -> None:
+    """Write a network's weights, float32 arrays named layer/variable, to an .npz file."""
+    arrays = {_key(variable): variable.numpy() for variable in model.weights}
+    with replacing(path) as new:
+        np.savez_compressed(new, **arrays)
+
+
+def _key(variable: Any) -> str:
+    return "/".join(variable.path.split("/")[-2:])

@@ -1,0 +1,246 @@
+"""How the bundled backbone was made: a small MobileNetV2 learns to see what a large one sees.
+
+    python -m mobilenet.pretrain varied.tar cats-dogs.tar build/drawn
+
+Distillation (Hinton et al. 2015, arXiv 1503.02531) with hints (Romero et al. 2015, arXiv
+1412.6550). The teacher is ImageNet's MobileNetV2 of α 1.0, the student a MobileNetV2 of α 0.35
+whose weights start at random. Both look at the same crop of a photo, cut, coloured and mirrored by
+lot; no label is used. At six depths a 1 × 1 convolution predicts the teacher's feature map from the
+student's, and from its pooled features a dense layer predicts the teacher's probabilities of
+ImageNet's classes. These predictors are thrown away at the end, the student is what is kept.
+"""
+
+import queue
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilenet import BUILD, UserError, backbone, command
+from mobilenet.files import replacing
+from mobilenet.photos import SUFFIXES, UNREADABLE, list_photos
+from mobilenet.progress import progress
+
+HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")
+STAGES = ((64, 3000), (96, 6000), (128, 4500), (160, 1500))  # side of a crop in px, steps
+BATCH = 64
+RATE, WARM_UP, DECAY = 2e-3, 500, 0.02  # AdamW's highest rate, steps up to it, weight decay
+MOMENTUM = 0.97  # of BatchNorm: Keras's 0.999 would still remember the random start at the end
+SHORTER = 176  # px, of a photo in memory
+SAVE_STEPS = 500
+GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue give to brightness
+
+
+def read_pool(sources: list[Path]) -> list[Image.Image]:
+    """The photos in these folders and tar files as RGB, shorter side at most SHORTER pixels.
+
+    What lies in a folder called test stays out: others are measured on it. Raises UserError if a
+    source cannot be read or holds no photo.
+    """
+    pool = []
+    for source in sources:
+        before = len(pool)
+        try:
+            pool += _read_tar(source) if source.is_file() else _read_folder(source)
+        except (OSError, tarfile.TarError) as error:
+            raise UserError(f"{source} is no folder or tar file of photos: {error}.") from error
+        if len(pool) == before:
+            raise UserError(f"{source} holds no photo: name a folder or a tar file of photos.")
+    return pool
+
+
+def _read_tar(source: Path) -> Iterator[Image.Image]:
+    with tarfile.open(source) as tar:
+        members = [member for member in tar if member.isfile() and _is_wanted(member.name)]
+        for member in progress(members, len(members), source.name):
+            yield from _read(tar.extractfile(member))
+
+
+def _read_folder(source: Path) -> Iterator[Image.Image]:
+    paths = [path for path in list_photos(source) if _is_wanted(str(path.relative_to(source)))]
+    for path in progress(paths, len(paths), source.name):
+        yield from _read(path)
+
+
+def _is_wanted(name: str) -> bool:
+    path = Path(name)
+    return path.suffix.lower() in SUFFIXES and "test" not in path.parts
+
+
+def _read(file: Any) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as image:
+            image = image.convert("RGB")
+    except UNREADABLE:
+        return
+    scale = min(1.0, SHORTER / min(image.size))
+    yield image.resize([max(1, round(side * scale)) for side in image.size])
+
+
+def crops(pool: list[Image.Image], size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Crops of photos drawn by lot, float32 (count, size, size, 3) in [-1, 1].
+
+    Each shows a fifth to all of a photo's area, stretched by up to 4:3, mirrored half of the time,
+    with other brightness, contrast, saturation and tint.
+    """
+    batch = np.empty((count, size, size, 3), np.float32)
+    for i, k in enumerate(rng.integers(len(pool), size=count)):
+        width, height = pool[k].size
+        stretch = (4 / 3) ** rng.uniform(-0.5, 0.5)
+        side = np.sqrt(rng.uniform(0.2, 1) * width * height)
+        wide, high = min(width, side * stretch), min(height, side / stretch)
+        left, top = rng.uniform(0, width - wide), rng.uniform(0, height - high)
+        box = (left, top, left + wide, top + high)
+        crop = np.asarray(pool[k].resize((size, size), Image.Resampling.BILINEAR, box), np.float32)
+        saturation = rng.uniform(0.4, 1.4) if rng.random() < 0.9 else 0.0
+        colours = saturation * np.eye(3) + (1 - saturation) * GREY[:, None]
+        colours *= rng.uniform(0.6, 1.4) * rng.uniform(0.9, 1.1, 3)  # contrast and tint
+        brightness = rng.uniform(-0.3, 0.3)
+        crop = (crop.reshape(-1, 3) / 127.5 - 1) @ colours.astype(np.float32) + brightness
+        crop = crop.reshape(size, size, 3).clip(-1, 1)
+        batch[i] = crop[:, ::-1] if rng.random() < 0.5 else crop
+    return batch
+
+
+def batches(
+    pool: list[Image.Image], sizes: list[int], first: int, seed: int
+) -> Iterator[np.ndarray]:
+    """The crops of steps first, first + 1 ..., made by a thread while earlier ones are learned.
+
+    sizes: the side in px of every step's crops. A step's crops depend on its number and seed alone.
+    """
+    ready: queue.Queue[np.ndarray] = queue.Queue(4)
+
+    def make() -> None:
+        for step, size in list(enumerate(sizes))[first:]:
+            ready.put(crops(pool, size, BATCH, np.random.default_rng((seed, step))))
+
+    threading.Thread(target=make, daemon=True).start()
+    for _ in sizes[first:]:
+        yield ready.get()
+
+
+def build_student(seed: int) -> Any:
+    """The student: MobileNetV2 of α 0.35 for photos of any size, its weights drawn by seed."""
+    from mobilenet.engine import keras
+
+    keras.utils.set_random_seed(seed)
+    student = keras.applications.MobileNetV2(
+        input_shape=(None, None, 3), alpha=backbone.BUNDLED_ALPHA, include_top=False, weights=None
+    )
+    for layer in student.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
+    return student
+
+
+def build_trainer(student: Any, steps: int, sample: np.ndarray) -> Any:
+    """A compiled model from photos to the student's loss on each of them, (B,).
+
+    sample: photos as the student gets them; the teacher's channels are scaled to mean 0 and
+    variance 1 on them, so that each counts alike.
+    """
+    from mobilenet.engine import keras
+
+    ops, layers = keras.ops, keras.layers
+    teacher = backbone.load(1.0, 224, "imagenet")
+    classes = backbone.load_imagenet_head(teacher)
+    if classes is None:
+        raise UserError("The teacher's classes are not in Keras's cache: connect to a network.")
+    whole = keras.applications.MobileNetV2((None, None, 3), 1.0, include_top=False, weights=None)
+    whole.set_weights(teacher.model.get_weights())
+    teacher_maps = keras.Model(whole.input, [whole.get_layer(name).output for name in HINTS])
+    student_maps = keras.Model(student.input, [student.get_layer(name).output for name in HINTS])
+    teacher_maps.trainable = classes.trainable = False
+
+    inputs = keras.Input((None, None, 3))
+    seen, learned = teacher_maps(inputs, training=False), student_maps(inputs)
+    loss = 0.0
+    for target, known, example in zip(
+        seen, learned, teacher_maps.predict(sample, verbose=0), strict=True
+    ):
+        axes = (0, 1, 2)
+        scale = layers.Normalization(mean=example.mean(axes), variance=example.var(axes) + 1e-3)
+        error = scale(target) - layers.Conv2D(target.shape[-1], 1)(known)
+        loss += ops.mean(ops.square(error), axis=(1, 2, 3))
+    pool = layers.GlobalAveragePooling2D()
+    logits = layers.Dense(1000)(pool(learned[-1]))
+    loss += ops.categorical_crossentropy(classes(pool(seen[-1])), logits, from_logits=True)
+
+    trainer = keras.Model(inputs, loss)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - WARM_UP, warmup_target=RATE, warmup_steps=WARM_UP
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=DECAY)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    trainer.compile(optimizer, lambda _, loss: ops.mean(loss), jit_compile=False)
+    return trainer
+
+
+def pretrain(
+    sources: list[Path], out: Path, stages: tuple[tuple[int, int], ...] = STAGES, seed: int = 0
+) -> int:
+    """Train a student on the photos of these sources and write its weights to out, an .npz file.
+
+    stages: (side of a crop in px, steps), one after another. The state is saved on the way, beside
+    out; a run that was stopped goes on from there. Returns 0.
+    """
+    start = time.monotonic()
+    pool = read_pool(sources)
+    sizes = [size for size, steps in stages for _ in range(steps)]
+    print(f"{len(pool)} photos, {len(sizes)} steps of {BATCH} crops.", flush=True)
+    student = build_student(seed)
+    sample = crops(pool, 96, 8 * BATCH, np.random.default_rng(seed))
+    trainer = build_trainer(student, len(sizes), sample)
+    trainer.optimizer.build(trainer.trainable_variables)
+    state = [*trainer.variables, *trainer.optimizer.variables]
+    saved = out.with_suffix(".state.npz")
+    first = _restore(saved, state) if saved.exists() else 0
+    nothing, losses = np.zeros(BATCH, np.float32), []
+    steps = batches(pool, sizes, first, seed)
+    for step, batch in enumerate(progress(steps, len(sizes) - first, "Steps"), first + 1):
+        losses.append(float(trainer.train_on_batch(batch, nothing)))
+        trainer.reset_metrics()
+        if step % SAVE_STEPS == 0 or step == len(sizes):
+            minutes = (time.monotonic() - start) / 60
+            print(
+                f"step {step}, {batch.shape[1]} px, loss {np.mean(losses):.3f}, {minutes:.1f} min",
+                flush=True,
+            )
+            losses.clear()
+            with replacing(saved) as new:
+                np.savez(new, np.int64(step), *(variable.numpy() for variable in state))
+    backbone.save_bundled(student, out)
+    saved.unlink()
+    print(f"The weights are in {out}.")
+    return 0
+
+
+def _restore(saved: Path, state: list[Any]) -> int:
+    """Put a saved state back; returns how many steps it has behind it."""
+    with np.load(saved) as arrays:
+        step, *values = (arrays[name] for name in arrays.files)
+    for variable, value in zip(state, values, strict=True):
+        variable.assign(value)
+    print(f"Going on after step {step}.", flush=True)
+    return int(step)
+
+
+def main() -> int:
+    """The command: photos to learn from, and where the weights go."""
+    parser = command.Parser("python -m mobilenet.pretrain", __doc__.splitlines()[0])
+    parser.add_argument("sources", nargs="+", type=Path, help="folders or tar files of photos")
+    out = BUILD / "pretrained.npz"
+    parser.add_argument("--out", type=Path, default=out, help="file (build/pretrained.npz)")
+    arguments = parser.parse_args()
+    return command.run(lambda: pretrain(arguments.sources, arguments.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
