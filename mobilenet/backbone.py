@@ -1,15 +1,22 @@
 """The pretrained backbone: where its weights come from, its size and α, and its cuts by name.
 
-MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) without its classifier, as published with
-Keras. A *cut* is the name of the first layer of a block: what lies below stays frozen, what lies
-above may be fine-tuned. Layer numbers change from version to version, names do not.
+MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) without its classifier: with ImageNet weights as
+published with Keras, or, where these cannot be had, the small one that pretrain.py made and that
+lies in weights/. A *cut* is the name of the first layer of a block: what lies below stays frozen,
+what lies above may be fine-tuned. Layer numbers change from version to version, names do not.
 """
 
 import hashlib
 import os
+import socket
+import threading
 import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +25,18 @@ import numpy as np
 from mobilenet import UserError, from_root
 from mobilenet.files import replacing
 
-ALPHA = 1.0
-SIZE = 224
-BUNDLED_ALPHA = 0.35
 PUBLISHED_SIZES = (96, 128, 160, 192, 224)  # any other size takes the weights of 224
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 ANSWER_SECONDS = 5
+BUNDLED = Path(__file__).parent / "weights" / "mobilenet_v2_0.35.npz"
+# α and size in pixels where nobody says otherwise.
+DEFAULTS = {"imagenet": (1.0, 224), "bundled": (0.35, 160), "random": (1.0, 224)}
+SAID = {
+    "imagenet": "ImageNet weights from Keras",
+    "bundled": "bundled weights (ImageNet's are taken as soon as Keras can download them, or from "
+    "the cache that KERAS_HOME names)",
+    "random": "random weights",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Backbone:
     """A frozen network from photos to a feature map, and what must be known to use it.
 
     model: float32 (B, size, size, 3) in [-1, 1] → float32 (B, size/32, size/32, channels).
-    weights: "imagenet", or "random" (for tests and comparisons).
+    weights: "imagenet", "bundled", or "random" (for tests and comparisons).
     """
 
     name: str
@@ -69,8 +82,7 @@ class Backbone:
         return digest.hexdigest()
 
     def __str__(self) -> str:
-        weights = {"imagenet": "ImageNet weights from Keras"}.get(self.weights, self.weights)
-        return f"Backbone: MobileNetV2, α {self.alpha}, {self.size} px, {weights}."
+        return f"Backbone: MobileNetV2, α {self.alpha}, {self.size} px, {SAID[self.weights]}."
 
     def card(self) -> dict[str, Any]:
         """What a scoreboard says of it: name, alpha, weights, size."""
@@ -87,7 +99,7 @@ def cache_folder() -> Path:
     return from_root(os.environ.get("KERAS_HOME") or "~/.keras") / "models"
 
 
-def weights_file(alpha: float = ALPHA, size: int = SIZE, top: bool = False) -> Path:
+def weights_file(alpha: float, size: int, top: bool = False) -> Path:
     """The file in Keras's cache that holds these ImageNet weights, there or not."""
     size = size if size in PUBLISHED_SIZES else 224
     tail = "" if top else "_no_top"
@@ -98,35 +110,74 @@ def weights_file(alpha: float = ALPHA, size: int = SIZE, top: bool = False) -> P
 @cache
 def _network() -> bool:
     """Whether Keras's downloads answer within a few seconds; asked once a process."""
-    request = urllib.request.Request(DOWNLOADS + weights_file().name, method="HEAD")
-    try:
-        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    url = DOWNLOADS + weights_file(*DEFAULTS["imagenet"]).name
+    answers = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+                # The login page of a hotel is shorter than any weights.
+                answers.append(int(answer.headers["Content-Length"]) > 1e6)
+        except (OSError, HTTPException, ValueError, TypeError):
+            answers.append(False)
+
+    # In a thread, since looking up the site's name heeds no time limit.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return answers == [True]
 
 
-def check_weights(alpha: float = ALPHA, size: int = SIZE) -> None:
-    """Raises UserError unless Keras's cache holds the weights or its downloads can be reached."""
-    if not weights_file(alpha, size).is_file() and not _network():
-        raise UserError(
-            "There are no ImageNet weights in Keras's cache and Keras's downloads cannot be "
-            f"reached: connect to a network, or put {weights_file(alpha, size).name} "
-            "into the folder models of KERAS_HOME."
-        )
+@cache
+def find_weights() -> str:
+    """Which weights are used, "imagenet" or "bundled"; decided once a process.
+
+    ImageNet's if Keras's cache holds them or they can be downloaded, which is then done, else the
+    bundled ones. The environment variable WEIGHTS, set to one of the two, decides instead. Raises
+    UserError if it names another.
+    """
+    named = os.environ.get("WEIGHTS")
+    if named:
+        if named not in ("imagenet", "bundled"):
+            raise UserError(f"WEIGHTS is {named!r}: set it to imagenet or bundled, or unset it.")
+        return named
+    alpha, size = DEFAULTS["imagenet"]
+    if not weights_file(alpha, size).is_file():
+        if not _network():
+            return "bundled"
+        try:
+            _build(alpha, size, "imagenet", top=False)
+        except DownloadFailed as error:
+            print(f"\n{error}")  # below Keras's progress bar
+            return "bundled"
+    return "imagenet"
 
 
-def load(alpha: float = ALPHA, size: int = SIZE, weights: str = "imagenet") -> Backbone:
+def load(alpha: float | None = None, size: int | None = None, weights: str = "") -> Backbone:
     """The backbone, frozen: no weight of it is trainable.
 
-    weights="random" gives an untrained network of the same shape. Raises UserError if ImageNet
-    weights can neither be found nor downloaded, or are damaged, or if size is below 32.
+    weights: "imagenet", "bundled", "random" for an untrained network, by default what
+    `find_weights` finds. alpha and size: by default those of DEFAULTS. Raises UserError if the
+    weights can neither be found nor downloaded, or are damaged, if size is below 32, or if the
+    bundled ones are wanted for another α.
     """
+    weights = weights or find_weights()
+    alpha, size = alpha or DEFAULTS[weights][0], size or DEFAULTS[weights][1]
     if size < 32:
         raise UserError(f"Photos of {size} pixels are too small: use 32 or more.")
-    if weights == "imagenet":
-        check_weights(alpha, size)
+    if weights == "bundled" and alpha != DEFAULTS["bundled"][0]:
+        raise UserError(f"The bundled backbone has α {DEFAULTS['bundled'][0]}, not {alpha}.")
+    file = weights_file(alpha, size)
+    if weights == "imagenet" and not file.is_file() and not _network():
+        raise UserError(
+            "There are no ImageNet weights in Keras's cache and Keras's downloads cannot be "
+            f"reached: connect to a network, or put {file.name} into the folder models of "
+            "KERAS_HOME."
+        )
     model = _build(alpha, size, weights, top=False)
+    if weights == "bundled":
+        read_weights(model, BUNDLED)
     model.trainable = False
     return Backbone("mobilenet_v2", alpha, weights, size, model)
 
@@ -144,38 +195,79 @@ def load_imagenet_head(backbone: Backbone) -> Any | None:
         return None
     from mobilenet.engine import keras
 
-    whole = _build(backbone.alpha, backbone.size, "imagenet", top=True)
+    try:
+        whole = _build(backbone.alpha, backbone.size, "imagenet", top=True)
+    except DownloadFailed:
+        return None
     return keras.Sequential([keras.Input((backbone.channels,)), whole.layers[-1]])
+
+
+class DownloadFailed(UserError):
+    """Keras's download of weights began and broke off."""
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Within, a connection that is silent for so long is given up; Keras sets no limit itself."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _build(alpha: float, size: int, weights: str, top: bool) -> Any:
     from mobilenet.engine import keras  # here, so that looking for weights does not wait for it
 
-    random = weights == "random"
+    published = weights == "imagenet"
+    file = weights_file(alpha, size, top)
+    there = file.is_file()
     try:
-        return keras.applications.MobileNetV2(
-            input_shape=(size, size, 3),
-            alpha=alpha,
-            include_top=top,
-            weights=None if random else "imagenet",
-        )
+        with _patience(ANSWER_SECONDS):
+            return keras.applications.MobileNetV2(
+                input_shape=(size, size, 3),
+                alpha=alpha,
+                include_top=top,
+                weights="imagenet" if published else None,
+            )
     except Exception as error:  # Keras raises no narrower one when a download breaks off
-        file = weights_file(alpha, size, top)
-        if "URL fetch failure" in str(error):
-            raise UserError("The download of the weights broke off: run this again.") from error
-        if random or not file.is_file():
+        if published and not there:
+            file.unlink(missing_ok=True)
+            raise DownloadFailed(
+                "The download of the weights broke off: run this again."
+            ) from error
+        if not published or not file.is_file():
             raise
         raise UserError(
             f"The weights in {file.name} are damaged: delete it from Keras's cache."
         ) from error
 
 
-def save_bundled(model: Any, path: Path) -> None:
+def _key(variable: Any) -> str:
+    return "/".join(variable.path.split("/")[-2:])
+
+
+def read_weights(model: Any, path: Path) -> None:
+    """Put the weights that `write_weights` wrote into a network of the same shape.
+
+    Raises UserError if the file is damaged or is another network's.
+    """
+    try:
+        with np.load(path) as arrays:
+            values = [arrays[_key(variable)] for variable in model.weights]
+        if [value.shape for value in values] != [variable.shape for variable in model.weights]:
+            raise ValueError
+        model.set_weights(values)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"The weights in {path.name} are missing or damaged: restore the file, which is part "
+            "of this project."
+        ) from error
+
+
+def write_weights(model: Any, path: Path) -> None:
     """Write a network's weights, float32 arrays named layer/variable, to an .npz file."""
     arrays = {_key(variable): variable.numpy() for variable in model.weights}
     with replacing(path) as new:
         np.savez_compressed(new, **arrays)
-
-
-def _key(variable: Any) -> str:
-    return "/".join(variable.path.split("/")[-2:])

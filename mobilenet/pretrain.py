@@ -32,6 +32,7 @@ STAGES = ((64, 3000), (96, 6000), (128, 4500), (160, 1500))  # side of a crop in
 BATCH = 64
 RATE, WARM_UP, DECAY = 2e-3, 500, 0.02  # AdamW's highest rate, steps up to it, weight decay
 MOMENTUM = 0.97  # of BatchNorm: Keras's 0.999 would still remember the random start at the end
+FEATURE_MEAN = 0.5  # of the features that come out
 SHORTER = 176  # px, of a photo in memory
 SAVE_STEPS = 500
 GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue give to brightness
@@ -49,7 +50,7 @@ def read_pool(sources: list[Path]) -> list[Image.Image]:
         try:
             pool += _read_tar(source) if source.is_file() else _read_folder(source)
         except (OSError, tarfile.TarError) as error:
-            raise UserError(f"{source} is no folder or tar file of photos: {error}.") from error
+            raise UserError(f"{source} is no folder or whole tar file: name another.") from error
         if len(pool) == before:
             raise UserError(f"{source} holds no photo: name a folder or a tar file of photos.")
     return pool
@@ -132,7 +133,10 @@ def build_student(seed: int) -> Any:
 
     keras.utils.set_random_seed(seed)
     student = keras.applications.MobileNetV2(
-        input_shape=(None, None, 3), alpha=backbone.BUNDLED_ALPHA, include_top=False, weights=None
+        input_shape=(None, None, 3),
+        alpha=backbone.DEFAULTS["bundled"][0],
+        include_top=False,
+        weights=None,
     )
     for layer in student.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -183,6 +187,17 @@ def build_trainer(student: Any, steps: int, sample: np.ndarray) -> Any:
     return trainer
 
 
+def scale_features(student: Any, photos: np.ndarray) -> None:
+    """Scale the last BatchNorm so that the features average FEATURE_MEAN on these photos.
+
+    A predictor has any scale it likes, but a head's learning rate suits one: ImageNet's.
+    """
+    mean = float(student.predict(photos, batch_size=BATCH, verbose=0).mean())
+    norm = student.get_layer("Conv_1_bn")
+    for variable in (norm.gamma, norm.beta):
+        variable.assign(variable * (FEATURE_MEAN / mean))
+
+
 def pretrain(
     sources: list[Path], out: Path, stages: tuple[tuple[int, int], ...] = STAGES, seed: int = 0
 ) -> int:
@@ -208,15 +223,16 @@ def pretrain(
         losses.append(float(trainer.train_on_batch(batch, nothing)))
         trainer.reset_metrics()
         if step % SAVE_STEPS == 0 or step == len(sizes):
+            with replacing(saved) as new:
+                np.savez(new, np.int64(step), *(variable.numpy() for variable in state))
             minutes = (time.monotonic() - start) / 60
             print(
                 f"step {step}, {batch.shape[1]} px, loss {np.mean(losses):.3f}, {minutes:.1f} min",
                 flush=True,
             )
             losses.clear()
-            with replacing(saved) as new:
-                np.savez(new, np.int64(step), *(variable.numpy() for variable in state))
-    backbone.save_bundled(student, out)
+    scale_features(student, sample)
+    backbone.write_weights(student, out)
     saved.unlink()
     print(f"The weights are in {out}.")
     return 0

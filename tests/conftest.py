@@ -29,10 +29,10 @@ def real_photos() -> Path:
 
 @pytest.fixture(scope="session")
 def imagenet() -> backbones.Backbone:
-    """The default backbone with its ImageNet weights."""
-    if not backbones.weights_file().is_file():
+    """The backbone with its ImageNet weights, α 1.0, 224 px."""
+    if not backbones.weights_file(1.0, 224).is_file():
         pytest.skip("needs ImageNet weights in Keras's cache")
-    return backbones.load()
+    return backbones.load(weights="imagenet")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """The backbone: its shape, its cuts, and one clear sentence where there are no weights."""
 
+import http.server
 import os
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -53,7 +55,7 @@ def test_imagenet(imagenet):
 
 def test_imagenets_classes_from_pooled_features(imagenet):
     """The last layer, asked alone, says what the whole network says."""
-    if not backbone.weights_file(top=True).is_file():
+    if not backbone.weights_file(1.0, 224, top=True).is_file():
         pytest.skip("needs ImageNet weights with the classifier in Keras's cache")
     photos = np.random.default_rng(0).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
     p = backbone.load_imagenet_head(imagenet)(imagenet.model(photos).numpy().mean(axis=(1, 2)))
@@ -64,23 +66,44 @@ def test_imagenets_classes_from_pooled_features(imagenet):
 
 @pytest.fixture
 def no_weights(tmp_path, monkeypatch):
-    """An empty cache and a network that cannot be reached."""
+    """An empty cache, a network that cannot be reached, and nobody who says what to use."""
 
     def unreachable(*arguments, **options):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("WEIGHTS", raising=False)
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    backbone._network.cache_clear()
+    asked_once = (backbone._network, backbone.find_weights)
+    for function in asked_once:
+        function.cache_clear()
     yield tmp_path / "keras"
-    backbone._network.cache_clear()
+    for function in asked_once:
+        function.cache_clear()
 
 
-def test_without_weights_and_network(no_weights):
+def test_without_weights_and_network_the_bundled_ones_are_taken(no_weights):
+    loaded = backbone.load()
+    assert loaded.card() == backbone.load(weights="bundled").card()
+    assert loaded.weights == "bundled"
+    assert "bundled" in str(loaded)
+    assert "KERAS_HOME" in str(loaded), "it says how to get the real ones"
+    assert one_sentence(loaded)
+
+
+def test_weights_that_are_insisted_on(no_weights, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", "imagenet")
     with pytest.raises(UserError, match="no ImageNet weights") as raised:
         backbone.load()
     assert one_sentence(raised.value)
-    assert backbone.weights_file().name in str(raised.value)
+    assert backbone.weights_file(1.0, 224).name in str(raised.value)
+
+
+def test_weights_of_another_name_are_refused(no_weights, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", "large")
+    with pytest.raises(UserError, match="imagenet or bundled") as raised:
+        backbone.load()
+    assert one_sentence(raised.value)
 
 
 def test_without_network_there_is_no_imagenet_head(no_weights, small):
@@ -98,16 +121,133 @@ def test_the_network_is_asked_once(monkeypatch, no_weights):
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     for _ in range(3):
+        assert backbone.find_weights() == "bundled"
         with pytest.raises(UserError):
-            backbone.check_weights()
+            backbone.load(weights="imagenet")
     assert len(asked) == 1
 
 
+def test_a_network_that_hangs_is_not_waited_for(monkeypatch, no_weights):
+    """Not even where no time limit reaches, as in looking up a name."""
+    never = threading.Event()
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: never.wait())
+    monkeypatch.setattr(backbone, "ANSWER_SECONDS", 0.01)
+    assert backbone.find_weights() == "bundled"
+    never.set()
+
+
 def test_weights_in_the_cache_need_no_network(no_weights):
-    file = backbone.weights_file(0.35, 96)
+    file = backbone.weights_file(1.0, 224)
     file.parent.mkdir(parents=True)
     file.touch()
-    backbone.check_weights(0.35, 96)
+    assert backbone.find_weights() == "imagenet"
+
+
+DOWNLOAD = """
+import sys
+from mobilenet import backbone
+from mobilenet.engine import keras
+from keras.src.applications import mobilenet_v2  # where the address can be changed
+mobilenet_v2.BASE_WEIGHT_PATH = backbone.DOWNLOADS = sys.argv[1]
+backbone.ANSWER_SECONDS = 0.5
+print("found", backbone.find_weights())
+print("there", [path.name for path in backbone.cache_folder().glob("*")])
+"""
+
+
+class Downloads(http.server.BaseHTTPRequestHandler):
+    """Keras's downloads on a bad day: the server's `way` says what is sent after the headers."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        page = self.server.way == "page"
+        self.send_header("Content-Length", "900" if page else str(len(self.server.data)))
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        way, data = self.server.way, self.server.data
+        self.wfile.write(data if way in ("whole", "other bytes") else data[: len(data) // 2])
+        self.wfile.flush()
+        if way == "silence":
+            self.server.over.wait(20)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.mark.parametrize("way", ["page", "cut", "silence", "other bytes", "whole"])
+def test_downloading(way, tmp_path, request):
+    """In a process of its own, since Keras asks for KERAS_HOME only once."""
+    data = bytes(2_000_000)
+    if way == "whole":
+        request.getfixturevalue("imagenet")
+        data = backbone.weights_file(1.0, 224).read_bytes()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Downloads)
+    server.way, server.data, server.over = way, data, threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    names = ("WEIGHTS", "http_proxy", "HTTP_PROXY")
+    environment = {k: v for k, v in os.environ.items() if k not in names}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", DOWNLOAD, f"http://127.0.0.1:{server.server_port}/"],
+            cwd=ROOT,
+            env=environment | {"KERAS_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        server.over.set()
+        server.shutdown()
+        server.server_close()
+    assert (done.returncode, done.stderr) == (0, "")
+    found, there = done.stdout.splitlines()[-2:]
+    if way == "whole":
+        assert found == "found imagenet"
+        assert backbone.weights_file(1.0, 224).name in there
+    else:
+        assert (found, there) == ("found bundled", "there []")
+
+
+# --- The bundled one ---
+
+
+def test_the_bundled_backbone():
+    loaded = backbone.load(weights="bundled")
+    assert (loaded.alpha, loaded.size) == backbone.DEFAULTS["bundled"]
+    assert loaded.model.count_params() == 410_208
+    assert loaded.model.trainable_weights == []
+    assert backbone.BUNDLED.stat().st_size < 2.5e6
+    assert loaded.fingerprint() == backbone.load(weights="bundled").fingerprint()
+    with pytest.raises(UserError, match=r"α 0\.35") as raised:
+        backbone.load(alpha=1.0, weights="bundled")
+    assert one_sentence(raised.value)
+
+
+def test_weights_survive_the_file(small, tmp_path):
+    backbone.write_weights(small.model, tmp_path / "weights.npz")
+    other = backbone.load(alpha=ALPHA, size=SIZE, weights="random")
+    assert other.fingerprint() != small.fingerprint()
+    backbone.read_weights(other.model, tmp_path / "weights.npz")
+    assert other.fingerprint() == small.fingerprint()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "of another network"])
+def test_a_damaged_file_of_weights_is_named(damage, small, tmp_path):
+    path = tmp_path / "weights.npz"
+    backbone.write_weights(small.model, path)
+    if damage == "of another network":
+        backbone.write_weights(backbone.load(0.5, SIZE, "random").model, path)
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else 500_000])
+    before = small.fingerprint()
+    with pytest.raises(UserError, match=r"weights\.npz are missing or damaged") as raised:
+        backbone.read_weights(small.model, path)
+    assert one_sentence(raised.value)
+    assert small.fingerprint() == before
 
 
 def test_sizes_without_weights_of_their_own_take_those_of_224():
@@ -141,7 +281,7 @@ for damage in ("empty", "text", "of another network"):
     else:
         file.write_bytes(b"" if damage == "empty" else b"no weights")
     try:
-        backbone.load(0.35, 96)
+        backbone.load(0.35, 96, "imagenet")
     except UserError as error:
         print(error)
 """

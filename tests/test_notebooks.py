@@ -23,8 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from mobilenet import ROOT, UserError, backbone, from_root
-from mobilenet.photos import find_folder
+from mobilenet import ROOT, backbone, from_root
 from notebooks import run
 
 NOTEBOOKS = {path.stem: path for path in run.notebooks()}
@@ -120,6 +119,8 @@ class TestCommitted:
     def test_holds_no_photo_of_others(self, name):
         (said,) = code_cells(read(name))[0].outputs
         assert "none" in said.text, "run `make notebooks`, which uses the drawn pictures"
+        if "backbone" in code_cells(read(name))[0].source:
+            assert "bundled" in said.text, "run `make notebooks`, which uses the bundled backbone"
 
 
 def check_outputs(notebook, size: int) -> None:
@@ -165,16 +166,6 @@ def project(tmp_path_factory) -> Path:
         yield copy
 
 
-def need(name: str) -> None:
-    """Skip where a notebook's photos or weights are not to be had."""
-    if name in NEEDS_PHOTOS:
-        try:
-            find_folder()
-            backbone.check_weights()
-        except UserError as error:
-            pytest.skip(str(error))
-
-
 def client_of(notebook, folder: Path) -> NotebookClient:
     return NotebookClient(
         notebook,
@@ -205,13 +196,8 @@ def seen(cell) -> list:
 
 
 @pytest.fixture(scope="module")
-def ran(project) -> subprocess.CompletedProcess | None:
-    """`python notebooks/run.py` in the copy, or None where photos or weights are not to be had."""
-    try:
-        find_folder()
-        backbone.check_weights()
-    except UserError:
-        return None
+def ran(project) -> subprocess.CompletedProcess:
+    """`python notebooks/run.py` in the copy."""
     command = [sys.executable, "notebooks/run.py"]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
@@ -221,9 +207,7 @@ def clean(project, ran):
     """The outputs of one clean run of a notebook, from notebooks/, as `make run` leaves them."""
 
     def outputs(name: str):
-        if ran is None:
-            path = project / "notebooks" / f"{name}.ipynb"
-            return run.execute(path, path.parent, lambda k, n: None)
+        assert ran.returncode == 0, ran.stderr
         return nbformat.read(project / "build" / "notebooks" / f"{name}.ipynb", as_version=4)
 
     return outputs
@@ -231,7 +215,6 @@ def clean(project, ran):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_clean_run_keeps_the_contract(name, clean, project, tmp_path):
-    need(name)
     notebook = clean(name)
     run.write(notebook, tmp_path / "executed.ipynb")
     check_outputs(notebook, (tmp_path / "executed.ipynb").stat().st_size)
@@ -241,8 +224,6 @@ def test_a_clean_run_keeps_the_contract(name, clean, project, tmp_path):
 
 
 def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
-    if ran is None:
-        need("03_alpaca_classifier")
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     for name in NOTEBOOKS:
@@ -254,8 +235,10 @@ def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
     photos = board["photos"]
     assert photos["source"] in ("PHOTOS", "dataset/photos", "dataset/rendered")
     assert len(photos["classes"]) >= 2
-    weights = {"name": "mobilenet_v2", "alpha": 1.0, "weights": "imagenet", "size": 224}
-    assert board["backbone"] == weights
+    weights = backbone.find_weights()
+    alpha, size = backbone.DEFAULTS[weights]
+    used = {"name": "mobilenet_v2", "alpha": alpha, "weights": weights, "size": size}
+    assert board["backbone"] == used
     totals = set()
     for name in ("baseline", "head", "fine_tuned"):
         entry = board[name]
@@ -280,11 +263,10 @@ def test_the_head_is_as_good_as_on_the_real_photos_elsewhere(ran, project):
     """A linear head on these features was right 315 to 319 times of 327 in five folds, the usual
     recipe 295: 308 lies outside the interval of the second and inside that of the first.
     """
-    if ran is None:
-        need("03_alpaca_classifier")
     board = json.loads((project / "build" / "scoreboard.json").read_text(encoding="utf-8"))
-    if board["photos"] != {"source": "PHOTOS", "count": 327, "classes": ["alpaca", "not alpaca"]}:
-        pytest.skip("needs the 327 real photos in PHOTOS")
+    real = {"source": "PHOTOS", "count": 327, "classes": ["alpaca", "not alpaca"]}
+    if board["photos"] != real or board["backbone"]["weights"] != "imagenet":
+        pytest.skip("needs the 327 real photos in PHOTOS and ImageNet weights in Keras's cache")
     assert board["cross_validation"]["correct"] >= 308
     low, _ = board["head"]["interval"]
     assert low > board["baseline"]["interval"][1], "the head beats always naming the commonest"
@@ -295,7 +277,6 @@ def test_cells_run_twice_and_knobs_count(name, clean, project):
     """From the repository's root, every cell twice in a row; then a knob is turned and the cells
     below it are run again: equal to a fresh kernel with that knob.
     """
-    need(name)
     once = clean(name)
     twice = read(name)
     old, new = TURNED[name]
@@ -344,7 +325,6 @@ def draw_classes(folder: Path, classes: int, count: int) -> None:
 @pytest.mark.parametrize("name", sorted(NEEDS_PHOTOS))
 def test_any_labelled_folder_will_do(name, project, tmp_path, monkeypatch):
     """Three classes of twelve drawn photos, none of them an alpaca, one file no photo at all."""
-    need(name)
     draw_classes(tmp_path, classes=3, count=12)
     (tmp_path / "class 1" / "broken.jpg").write_text("no photo")
     monkeypatch.setenv("PHOTOS", str(tmp_path))
@@ -368,7 +348,6 @@ def test_any_labelled_folder_will_do(name, project, tmp_path, monkeypatch):
 def test_bad_folders_stop_the_notebook_with_one_sentence(
     make, says, project, tmp_path, monkeypatch
 ):
-    need("03_alpaca_classifier")
     make(tmp_path)
     monkeypatch.setenv("PHOTOS", str(tmp_path))
     notebook = read("03_alpaca_classifier")
@@ -382,8 +361,6 @@ def test_bad_folders_stop_the_notebook_with_one_sentence(
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c_stops_the_run_at_once_and_quietly(ran, project):
-    if ran is None:
-        need("03_alpaca_classifier")
     command = [sys.executable, "-u", "notebooks/run.py"]
     with subprocess.Popen(
         command,

@@ -14,7 +14,7 @@ from mobilenet import ROOT
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
-    others = ("PHOTOS", "KERAS_HOME", "MAKEFLAGS", "MAKELEVEL")  # make may have called these tests
+    others = ("PHOTOS", "KERAS_HOME", "WEIGHTS", "MAKEFLAGS", "MAKELEVEL")  # make may have called
     env = {k: v for k, v in os.environ.items() if k not in others} | environment
     return subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300
@@ -48,7 +48,7 @@ def test_a_photo_folder_that_is_not_there(tmp_path):
     assert "PHOTOS" in text
 
 
-def test_no_weights_and_no_network(photos, tmp_path):
+def test_weights_that_are_insisted_on_without_a_network(photos, tmp_path):
     """A proxy that nobody listens on is as good as no network."""
     text = one_sentence(
         run(
@@ -56,12 +56,18 @@ def test_no_weights_and_no_network(photos, tmp_path):
             "notebooks/run.py",
             PHOTOS=photos,
             KERAS_HOME=str(tmp_path / "empty"),
+            WEIGHTS="imagenet",
             HTTPS_PROXY="http://127.0.0.1:9",
             https_proxy="http://127.0.0.1:9",
         )
     )
     assert "ImageNet weights" in text
     assert "KERAS_HOME" in text
+
+
+def test_weights_that_do_not_exist(photos):
+    text = one_sentence(run(sys.executable, "notebooks/run.py", PHOTOS=photos, WEIGHTS="large"))
+    assert "imagenet or bundled" in text
 
 
 def test_outputs_with_photos_of_others_are_not_kept(photos):
