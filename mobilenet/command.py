@@ -1,10 +1,11 @@
 """What the commands share: one sentence for whatever goes wrong, and never a traceback."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mobilenet import UserError
 
@@ -19,6 +20,22 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and leave with exit status 2."""
         print(f"{self.prog}: {message}.", file=sys.stderr)
         sys.exit(2)
+
+
+def number(kind: type, least: float) -> Callable[[str], Any]:
+    """A type for an argument: a number of this kind, `least` or more."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value < math.inf:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text} is not {what} of {least} or more")
+        return value
+
+    return read
 
 
 def run(work: Callable[[], int]) -> int:

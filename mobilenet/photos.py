@@ -8,10 +8,11 @@ import json
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -105,6 +106,11 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
+def is_photo(parts: Sequence[str]) -> bool:
+    """Whether a path, folders and name, is of a photo by its suffix, and nothing of it hidden."""
+    return not any(map(_hidden, parts)) and Path(parts[-1]).suffix.lower() in SUFFIXES
+
+
 def list_photos(folder: Path) -> Iterator[Path]:
     """Paths of the photos below a folder, nested ones too, sorted, by their suffix."""
     for path, folders, names in os.walk(folder):
@@ -114,7 +120,7 @@ def list_photos(folder: Path) -> Iterator[Path]:
                 yield Path(path) / name
 
 
-def read_photo(path: Path | str, size: int) -> np.ndarray:
+def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
     """A photo as uint8 (size, size, 3) RGB: upright, shorter side scaled to size, centre cropped.
 
     Transparent parts become white; of an animation the first picture is taken. Raises UserError
@@ -182,7 +188,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     ]
     files, images, labels, left_out = [], [], [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda item: _read_or_reason(item[0], size), paths)
+        decoded = pool.map(lambda item: read_or_reason(item[0], size), paths)
         for (path, label), image in zip(
             paths, progress(decoded, len(paths), "Photos"), strict=True
         ):
@@ -202,7 +208,8 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     return Photos(tuple(files), np.stack(images), np.array(labels), tuple(names), tuple(left_out))
 
 
-def _read_or_reason(path: Path, size: int) -> np.ndarray | str:
+def read_or_reason(path: Path | str | BinaryIO, size: int) -> np.ndarray | str:
+    """What read_photo reads, or the reason why it cannot."""
     try:
         return read_photo(path, size)
     except UserError as error:

@@ -1,0 +1,129 @@
+"""Labelled photos to train on from scratch: CIFAR-10 by name, or class folders, packed or not.
+
+    folder/cat/1.jpg, folder/dog/2.jpg               one set, split here
+    folder/train/cat/1.jpg, folder/test/cat/2.jpg    the test part is given
+
+A .tar or .tar.gz file of either is read as it is, without unpacking it.
+"""
+
+import io
+import os
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenet import UserError
+from mobilenet.photos import FEWEST, Photos, is_photo, list_photos, read_or_reason, split
+from mobilenet.progress import progress
+
+CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+VAL_SHARE = 0.1  # of the training photos, where the test photos are given
+
+
+def load(source: str, size: int, seed: int) -> dict[str, Photos]:
+    """Photos as train, val and test parts, decoded at size × size pixels.
+
+    source: "cifar10", or the path of a folder or tar file. Where the test part is given, a tenth of
+    the rest is put aside as val, else all are split 64/16/20: stratified, by seed. Raises UserError
+    if the source cannot be had, or a class is empty, or there is only one.
+    """
+    if source == "cifar10":
+        parts = _cifar10(size)
+    else:
+        parts = _read(Path(source), size)
+    if "test" not in parts:
+        (photos,) = parts.values()
+        return {part: photos.subset(index) for part, index in split(photos, seed).items()}
+    if "val" not in parts:
+        index = split(parts["train"], seed, (1 - VAL_SHARE, VAL_SHARE / 2, VAL_SHARE / 2))
+        val = np.sort(np.concatenate([index["val"], index["test"]]))
+        parts["val"] = parts["train"].subset(val)
+        parts["train"] = parts["train"].subset(index["train"])
+    return parts
+
+
+def _cifar10(size: int) -> dict[str, Photos]:
+    from PIL import Image
+
+    from mobilenet.engine import keras
+
+    try:
+        both = keras.datasets.cifar10.load_data()
+    except Exception as error:  # Keras raises no narrower one when a download fails
+        raise UserError(
+            "CIFAR-10 cannot be downloaded: connect to a network, or name a folder or tar file of "
+            "class folders with --data."
+        ) from error
+    parts = {}
+    for part, (images, labels) in zip(("train", "test"), both, strict=True):
+        if size != images.shape[1]:
+            scaled = [Image.fromarray(image).resize((size, size), 3) for image in images]
+            images = np.stack([np.asarray(image) for image in scaled])
+        files = tuple(f"{part}/{i:05}" for i in range(len(images)))
+        parts[part] = Photos(files, images, labels[:, 0].astype(np.int64), tuple(CIFAR10))
+    return parts
+
+
+def _files(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(parts of the name below source, what Pillow can open) of every photo, in order."""
+    if source.is_dir():
+        for path in list_photos(source):
+            yield path.relative_to(source).parts, path
+        return
+    with tarfile.open(source) as tar:
+        for member in tar:
+            parts = Path(member.name).parts
+            if member.isfile() and is_photo(parts):
+                yield parts, io.BytesIO(tar.extractfile(member).read())
+
+
+def _read(source: Path, size: int) -> dict[str, Photos]:
+    try:
+        files = sorted(_files(source), key=lambda item: item[0])
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise UserError(
+            f"The data {str(source)!r} is no folder or whole tar file of class folders: name another."
+        ) from error
+    # A tar file may hold everything in one folder.
+    while files and len({parts[0] for parts, _ in files}) == 1 and len(files[0][0]) > 2:
+        files = [(parts[1:], file) for parts, file in files]
+    given = {parts[0] for parts, _ in files} <= {"train", "val", "test"} and len(files) > 0
+    grouped = defaultdict(list)
+    for parts, file in files:
+        part, rest = (parts[0], parts[1:]) if given else ("all", parts)
+        if len(rest) > 1:
+            grouped[part].append((rest, file))
+    names = tuple(sorted({rest[0] for items in grouped.values() for rest, _ in items}))
+    if len(names) < 2:
+        raise UserError(
+            f"The data {source.name!r} holds no two class folders: it needs one a class."
+        )
+    if given and not {"train", "test"} <= set(grouped):
+        raise UserError(f"The data {source.name!r} lacks train/ or test/: give both, or neither.")
+    return {part: _decode(part, items, names, size) for part, items in grouped.items()}
+
+
+def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos:
+    kept, images, left_out = [], [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = pool.map(lambda item: read_or_reason(item[1], size), items)
+        for (rest, _), image in zip(
+            items, progress(decoded, len(items), f"{part} photos"), strict=True
+        ):
+            if isinstance(image, str):
+                left_out.append(("/".join(rest), image))
+            else:
+                kept.append(rest)
+                images.append(image)
+    labels = np.array([names.index(rest[0]) for rest in kept], np.int64)
+    counts = np.bincount(labels, minlength=len(names))
+    for name, count in zip(names, counts, strict=True):
+        if count < (1 if part in ("val", "test") else FEWEST):
+            raise UserError(f"Class {name!r} has {count} readable photos for {part}: add some.")
+    files = tuple("/".join(rest) for rest in kept)
+    return Photos(files, np.stack(images), labels, names, tuple(left_out))

@@ -1,0 +1,76 @@
+"""What a trained classifier is worth, and what it costs.
+
+    python -m mobilenet.evaluate build/runs/…/model.keras --data cats-dogs.tar
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mobilenet import classifier, command, cost, datasets
+from mobilenet.photos import Photos
+from mobilenet.training import count_right
+
+REPEATS = 7
+
+
+def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Counts, int64 (K, K): rows what the photos are, columns what p (N, K) calls them."""
+    counts = np.zeros((p.shape[1], p.shape[1]), np.int64)
+    np.add.at(counts, (labels, p.argmax(axis=1)), 1)
+    return counts
+
+
+def answers(p: np.ndarray, photos: Photos) -> str:
+    """Accuracy with its interval, then a line a class: recall, precision, what it is called."""
+    counts = confusion(p, photos.labels)
+    width = max(map(len, photos.class_names))
+    lines = [str(count_right(p, photos.labels)), ""]
+    lines.append(f"{'':<{width}}  {'recall':>12}  {'precision':>12}  called")
+    for k, name in enumerate(photos.class_names):
+        right, is_it, called = counts[k, k], counts[k].sum(), counts[:, k].sum()
+        others = np.argsort(-counts[k], kind="stable")
+        others = [f"{photos.class_names[j]} {counts[k, j]}" for j in others if counts[k, j]]
+        recall, precision = f"{right} of {is_it}", f"{right} of {called}"
+        lines.append(f"{name:<{width}}  {recall:>12}  {precision:>12}  {', '.join(others[:5])}")
+    return "\n".join(lines)
+
+
+def costs(model, path: Path) -> str:
+    """Multiply-adds, parameters, size on disk, time for one photo."""
+    compute = classifier.compiled(model)
+    photo = np.zeros((1, *model.input_shape[1:]), np.uint8)
+    compute(photo)
+    (seconds,) = cost.median_seconds([lambda: compute(photo)], REPEATS)
+    total = cost.totals(cost.count(model))
+    return (
+        f"{total.multiply_adds / 1e6:.1f} million multiply-adds, {model.count_params():,} "
+        f"parameters, {path.stat().st_size / 1e6:.1f} MB on disk, "
+        f"{1000 * seconds:.1f} ms for one photo"
+    )
+
+
+def evaluate(path: Path, data: str | None, seed: int) -> int:
+    """Print what a saved classifier costs and, given data, how it answers for its test photos."""
+    model, names = classifier.load(path)
+    print(costs(model, path), flush=True)
+    if data:
+        photos = datasets.load(data, model.input_shape[1], seed)["test"]
+        datasets.check_classes(photos, names)
+        print(f"{len(photos)} test photos: {answers(classifier.compiled(model)(photos.images), photos)}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = command.Parser("python -m mobilenet.evaluate", __doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="a .keras file that mobilenet.train wrote")
+    parser.add_argument("--data", help="cifar10, or a folder or tar file of class folders")
+    parser.add_argument("--seed", type=command.number(int, 0), default=0, help="of the split")
+    chosen = parser.parse_args(arguments)
+    return command.run(lambda: evaluate(chosen.model, chosen.data, chosen.seed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
