@@ -87,7 +87,7 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
         files = sorted(_files(source), key=lambda item: item[0])
     except (OSError, tarfile.TarError, EOFError) as error:
         raise UserError(
-            f"The data {str(source)!r} is no folder or whole tar file of class folders: name another."
+            f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error
     # A tar file may hold everything in one folder.
     while files and len({parts[0] for parts, _ in files}) == 1 and len(files[0][0]) > 2:
@@ -100,9 +100,7 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
             grouped[part].append((rest, file))
     names = tuple(sorted({rest[0] for items in grouped.values() for rest, _ in items}))
     if len(names) < 2:
-        raise UserError(
-            f"The data {source.name!r} holds no two class folders: it needs one a class."
-        )
+        raise UserError(f"The data {source.name!r} needs two or more class folders: add them.")
     if given and not {"train", "test"} <= set(grouped):
         raise UserError(f"The data {source.name!r} lacks train/ or test/: give both, or neither.")
     return {part: _decode(part, items, names, size) for part, items in grouped.items()}
@@ -112,9 +110,8 @@ def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos
     kept, images, left_out = [], [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = pool.map(lambda item: read_or_reason(item[1], size), items)
-        for (rest, _), image in zip(
-            items, progress(decoded, len(items), f"{part} photos"), strict=True
-        ):
+        shown = progress(decoded, len(items), f"Photos: {part}")
+        for (rest, _), image in zip(items, shown, strict=True):
             if isinstance(image, str):
                 left_out.append(("/".join(rest), image))
             else:
@@ -127,3 +124,10 @@ def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos
             raise UserError(f"Class {name!r} has {count} readable photos for {part}: add some.")
     files = tuple("/".join(rest) for rest in kept)
     return Photos(files, np.stack(images), labels, names, tuple(left_out))
+
+
+def check_classes(photos: Photos, names: tuple[str, ...]) -> None:
+    """Raises UserError unless the photos' classes are these."""
+    if photos.class_names != names:
+        ours, theirs = (", ".join(map(repr, some)) for some in (names, photos.class_names))
+        raise UserError(f"The model knows {ours}, the data has {theirs}: take data of its classes.")

@@ -1,6 +1,6 @@
 """What a trained classifier is worth, and what it costs.
 
-    python -m mobilenet.evaluate build/runs/…/model.keras --data cats-dogs.tar
+python -m mobilenet.evaluate build/runs/…/model.keras --data cats-dogs.tar
 """
 
 import sys
@@ -58,7 +58,7 @@ def evaluate(path: Path, data: str | None, seed: int) -> int:
     if data:
         photos = datasets.load(data, model.input_shape[1], seed)["test"]
         datasets.check_classes(photos, names)
-        print(f"{len(photos)} test photos: {answers(classifier.compiled(model)(photos.images), photos)}")
+        print(answers(classifier.compiled(model)(photos.images), photos))
     return 0
 
 
