@@ -32,10 +32,7 @@ def load(source: str, size: int, seed: int) -> dict[str, Photos]:
     the rest is put aside as val, else all are split 64/16/20: stratified, by seed. Raises UserError
     if the source cannot be had, or a class is empty, or there is only one.
     """
-    if source == "cifar10":
-        parts = _cifar10(size)
-    else:
-        parts = _read(Path(source), size)
+    parts = _cifar10(size) if source == "cifar10" else _read(Path(source), size)
     if "test" not in parts:
         (photos,) = parts.values()
         return {part: photos.subset(index) for part, index in split(photos, seed).items()}

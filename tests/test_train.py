@@ -1,0 +1,215 @@
+"""Training from scratch as a command: it learns, it can be killed, it says what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import draw, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilenet import ROOT, classifier, train
+
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
+SHORT = ["--model", "mobilenetv1", "--alpha", "0.25", "--size", "32"]
+
+
+def command(*arguments: str, module: str = "train") -> list[str]:
+    return [sys.executable, "-m", f"mobilenet.{module}", *map(str, arguments)]
+
+
+def run(*arguments: str, module: str = "train") -> subprocess.CompletedProcess:
+    line = command(*arguments, module=module)
+    return subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three classes that differ in brightness."""
+    return write(tmp_path_factory.mktemp("data"), draw(60, classes=3, size=32))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run of four epochs that nobody disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = run(*SHORT, "--data", data, "--epochs", "4", "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    return out, done.stdout
+
+
+def weights(out) -> list[np.ndarray]:
+    return classifier.load(out / "model.keras")[0].get_weights()
+
+
+def test_what_a_run_leaves(whole):
+    out, said = whole
+    rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    for row in rows:
+        assert json.dumps(row) in said
+        assert 0 <= row["val_accuracy"] <= 1
+        assert np.isfinite(row["loss"])
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert not (out / "checkpoint.npz").exists()
+    plan = json.loads((out / "run.json").read_text())
+    assert (plan["model"], plan["alpha"], plan["size"]) == ("mobilenetv1", 0.25, 32)
+    model, names = classifier.load(out / "model.keras")
+    assert names == ("class a", "class b", "class c")
+    assert model.output_shape == (None, 3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("epochs", [0, 1, 3])
+def test_a_run_that_was_killed_ends_with_the_same_weights(epochs, whole, data, tmp_path):
+    """Killed when so many epochs are done, or while it reads the photos."""
+    out = tmp_path / "run"
+    line = command(*SHORT, "--data", data, "--epochs", "4", "--out", out)
+    with subprocess.Popen(
+        line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(1 + epochs):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert not (out / "model.keras").exists()
+    done = run(*SHORT, "--data", data, "--epochs", "4", "--out", out, "--resume")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count('"epoch"') <= 4 - epochs
+    assert all(map(np.array_equal, weights(out), weights(whole[0])))
+
+
+def refused(done: subprocess.CompletedProcess, code: int) -> str:
+    assert done.returncode == code, done.stdout + done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.endswith(".")
+    return line
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(whole, data):
+    before = (whole[0] / "model.keras").read_bytes()
+    text = refused(run(*SHORT, "--data", data, "--out", whole[0]), 1)
+    assert "finished" in text
+    assert (whole[0] / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model", "mobilenetv4"],
+        ["--alpha", "0"],
+        ["--alpha", "wide"],
+        ["--size", "100"],
+        ["--size", "31"],
+        ["--epochs", "0"],
+        ["--epochs", "many"],
+        ["--seed", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_usage(wrong, capsys):
+    arguments = ["--model", "mobilenetv2", "--data", "nowhere", *wrong]
+    with pytest.raises(SystemExit) as stopped:
+        train.main(arguments)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith(".")
+
+
+def test_data_that_is_not_there(capsys, tmp_path):
+    assert train.main(["--model", "mobilenetv2", "--data", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+class TestCheckpoints:
+    PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"))
+
+    @pytest.fixture
+    def state(self):
+        from mobilenet.engine import keras
+
+        return [keras.Variable(np.arange(3.0)), keras.Variable(np.ones((2, 2)))]
+
+    @pytest.fixture
+    def saved(self, state, tmp_path):
+        path = tmp_path / "checkpoint.npz"
+        train.save(path, self.PLAN, state, [{"epoch": 1}], [np.full(3, 7.0)])
+        return path
+
+    def test_what_was_saved_comes_back(self, state, saved):
+        state[0].assign(np.zeros(3))
+        history, best = train.restore(saved, self.PLAN, state, 1)
+        assert history == [{"epoch": 1}]
+        assert np.array_equal(best[0], np.full(3, 7.0))
+        assert np.array_equal(state[0].numpy(), np.arange(3.0))
+
+    def test_of_another_run(self, state, saved):
+        with pytest.raises(train.UserError, match=r"another run \(alpha 0\.25\)"):
+            train.restore(saved, self.PLAN._replace(alpha=0.5), state, 1)
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+    def test_damaged(self, state, saved, share):
+        saved.write_bytes(saved.read_bytes()[: int(share * saved.stat().st_size)])
+        with pytest.raises(train.UserError, match="damaged"):
+            train.restore(saved, self.PLAN, state, 1)
+        assert np.array_equal(state[1].numpy(), np.ones((2, 2)))
+
+    def test_a_full_disk_leaves_the_last_good_one(self, state, saved, monkeypatch):
+        before = saved.read_bytes()
+
+        def full(*arguments):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(np, "savez", full)
+        with pytest.raises(train.UserError, match="space"):
+            train.save(saved, self.PLAN, state, [], [])
+        assert saved.read_bytes() == before
+        assert [path.name for path in saved.parent.iterdir()] == ["checkpoint.npz"]
+
+
+@given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 64]))
+def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
+    photos = np.random.default_rng(seed).integers(0, 256, (3, size, size, 3), np.uint8)
+    shown = train.augment(photos, np.random.default_rng(seed))
+    assert shown.shape == photos.shape
+    assert shown.dtype == np.uint8
+    inner, pad = size // 2, size // train.SHIFT
+    for one, other in zip(photos, shown, strict=True):
+        middle = other[size // 4 : size // 4 + inner, size // 4 : size // 4 + inner]
+        found = any(
+            np.array_equal(
+                middle,
+                side[size // 4 + i : size // 4 + i + inner, size // 4 + j : size // 4 + j + inner],
+            )
+            for side in (one, one[:, ::-1])
+            for i in range(-pad, pad + 1)
+            for j in range(-pad, pad + 1)
+        )
+        assert found
+    assert np.array_equal(shown, train.augment(photos, np.random.default_rng(seed)))
+
+
+def test_the_rate_rises_then_falls():
+    rates = [train.rate(done) for done in np.linspace(0, 1, 101)]
+    top = int(np.argmax(rates))
+    assert rates[0] == 0
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert max(rates) == pytest.approx(train.RATE)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_evaluating(whole, data, tmp_path):
+    done = run(whole[0] / "model.keras", "--data", data, module="evaluate")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of 36 right" in done.stdout
+    assert "95 % interval" in done.stdout
+    for said in ("multiply-adds", "parameters", "MB on disk", "ms for one photo", "class c"):
+        assert said in done.stdout
+    other = write(tmp_path, draw(10, size=32))
+    text = refused(run(whole[0] / "model.keras", "--data", other, module="evaluate"), 1)
+    assert "class c" in text
+    assert "no model" in refused(run(tmp_path / "x.keras", module="evaluate"), 1)
