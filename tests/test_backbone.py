@@ -15,6 +15,9 @@ from conftest import ALPHA, SIZE, one_sentence
 from mobilenet import ROOT, UserError, backbone
 from mobilenet.engine import keras
 
+OPEN = urllib.request.urlopen
+IMAGENET = backbone.weights_file(1.0, 224)
+
 
 def test_its_shape(small):
     assert small.channels == 1280
@@ -130,7 +133,12 @@ def test_the_network_is_asked_once(monkeypatch, no_weights):
 def test_a_network_that_hangs_is_not_waited_for(monkeypatch, no_weights):
     """Not even where no time limit reaches, as in looking up a name."""
     never = threading.Event()
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: never.wait())
+
+    def hang(*arguments, **options):
+        never.wait()
+        raise OSError
+
+    monkeypatch.setattr(urllib.request, "urlopen", hang)
     monkeypatch.setattr(backbone, "ANSWER_SECONDS", 0.01)
     assert backbone.find_weights() == "bundled"
     never.set()
@@ -143,22 +151,11 @@ def test_weights_in_the_cache_need_no_network(no_weights):
     assert backbone.find_weights() == "imagenet"
 
 
-DOWNLOAD = """
-import sys
-from mobilenet import backbone
-from mobilenet.engine import keras
-from keras.src.applications import mobilenet_v2  # where the address can be changed
-mobilenet_v2.BASE_WEIGHT_PATH = backbone.DOWNLOADS = sys.argv[1]
-backbone.ANSWER_SECONDS = 0.5
-print("found", backbone.find_weights())
-print("there", [path.name for path in backbone.cache_folder().glob("*")])
-"""
-
-
 class Downloads(http.server.BaseHTTPRequestHandler):
     """Keras's downloads on a bad day: the server's `way` says what is sent after the headers."""
 
     def do_HEAD(self):
+        self.server.asked.append(self.command)
         self.send_response(200)
         page = self.server.way == "page"
         self.send_header("Content-Length", "900" if page else str(len(self.server.data)))
@@ -176,38 +173,46 @@ class Downloads(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("way", ["page", "cut", "silence", "other bytes", "whole"])
-def test_downloading(way, tmp_path, request):
-    """In a process of its own, since Keras asks for KERAS_HOME only once."""
-    data = bytes(2_000_000)
-    if way == "whole":
-        request.getfixturevalue("imagenet")
-        data = backbone.weights_file(1.0, 224).read_bytes()
+@pytest.fixture
+def downloads(no_weights, monkeypatch):
+    """A server in the place of Keras's, and an empty cache."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Downloads)
-    server.way, server.data, server.over = way, data, threading.Event()
+    server.data, server.asked, server.over = b"\x89HDF" + bytes(2_000_000), [], threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    names = ("WEIGHTS", "http_proxy", "HTTP_PROXY")
-    environment = {k: v for k, v in os.environ.items() if k not in names}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", DOWNLOAD, f"http://127.0.0.1:{server.server_port}/"],
-            cwd=ROOT,
-            env=environment | {"KERAS_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        server.over.set()
-        server.shutdown()
-        server.server_close()
-    assert (done.returncode, done.stderr) == (0, "")
-    found, there = done.stdout.splitlines()[-2:]
-    if way == "whole":
-        assert found == "found imagenet"
-        assert backbone.weights_file(1.0, 224).name in there
-    else:
-        assert (found, there) == ("found bundled", "there []")
+    monkeypatch.setattr(urllib.request, "urlopen", OPEN)
+    monkeypatch.setattr(backbone, "DOWNLOADS", f"http://127.0.0.1:{server.server_port}/")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("way", ["page", "cut", "silence", "other bytes"])
+def test_a_download_that_fails(way, downloads, no_weights, monkeypatch):
+    downloads.way = way
+    if way == "other bytes":
+        downloads.data = bytes(2_000_000)
+    elif way == "silence":
+        monkeypatch.setattr(backbone, "ANSWER_SECONDS", 1)
+    assert backbone.find_weights() == "bundled"
+    assert downloads.asked == (["HEAD"] if way == "page" else ["HEAD", "GET"])
+    assert list(no_weights.rglob("*.*")) == [], "nothing is left in the cache"
+
+
+def test_a_download(downloads, no_weights):
+    downloads.way = "whole"
+    assert backbone.find_weights() == "imagenet"
+    assert backbone.weights_file(1.0, 224).read_bytes() == downloads.data
+    assert backbone.find_weights() == "imagenet"
+    assert downloads.asked == ["HEAD", "GET"], "once"
+
+
+def test_downloaded_weights_are_those_of_the_cache(imagenet, downloads):
+    """No weight changes on the way through the download and the file."""
+    downloads.way, downloads.data = "whole", IMAGENET.read_bytes()
+    assert backbone.load(weights="imagenet").fingerprint() == imagenet.fingerprint()
 
 
 # --- The bundled one ---
@@ -225,15 +230,17 @@ def test_the_bundled_backbone():
     assert one_sentence(raised.value)
 
 
-def test_weights_survive_the_file(small, tmp_path):
-    backbone.write_weights(small.model, tmp_path / "weights.npz")
+@pytest.mark.parametrize("name", ["weights.npz", "weights"])
+def test_weights_survive_the_file(name, small, tmp_path):
+    backbone.write_weights(small.model, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
     other = backbone.load(alpha=ALPHA, size=SIZE, weights="random")
     assert other.fingerprint() != small.fingerprint()
-    backbone.read_weights(other.model, tmp_path / "weights.npz")
+    backbone.read_weights(other.model, tmp_path / name)
     assert other.fingerprint() == small.fingerprint()
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "of another network"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "of another network"])
 def test_a_damaged_file_of_weights_is_named(damage, small, tmp_path):
     path = tmp_path / "weights.npz"
     backbone.write_weights(small.model, path)
@@ -241,6 +248,10 @@ def test_a_damaged_file_of_weights_is_named(damage, small, tmp_path):
         backbone.write_weights(backbone.load(0.5, SIZE, "random").model, path)
     elif damage == "missing":
         path.unlink()
+    elif damage == "flipped":
+        data = bytearray(path.read_bytes())
+        data[500_000] ^= 255
+        path.write_bytes(data)
     else:
         path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else 500_000])
     before = small.fingerprint()
