@@ -34,7 +34,7 @@ CHUNK = 65536  # bytes
 HDF5 = b"\x89HDF"  # what a file of weights begins with
 BUNDLED = Path(__file__).parent / "weights" / "mobilenet_v2_0.35.npz"
 # α and size in pixels where nobody says otherwise.
-DEFAULTS = {"imagenet": (1.0, 224), "bundled": (0.35, 160), "random": (1.0, 224)}
+DEFAULTS = {"imagenet": (1.0, 224), "bundled": (0.35, 224), "random": (1.0, 224)}
 SAID = {
     "imagenet": "ImageNet weights from Keras",
     "bundled": "bundled weights (ImageNet's are taken unless WEIGHTS says bundled, as soon as they "

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, UserError, backbone, features, photos, pretrain, training
+from mobilenet import UserError, backbone, pretrain
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -185,44 +185,3 @@ def test_weights_have_a_suffix(tmp_path):
     with pytest.raises(UserError, match=r"\.npz") as raised:
         pretrain.pretrain([tmp_path], tmp_path / "weights")
     assert one_sentence(raised.value)
-
-
-CARD = ROOT / "mobilenet" / "weights" / "README.md"
-
-
-def counts_on_the_card() -> dict[str, int]:
-    """Photos right of 327 in five folds, by backbone, as the card's table says."""
-    rows = re.findall(r"^\| (.+?) \|.*?\| (\d+) of 327 \|", CARD.read_text(encoding="utf-8"), re.M)
-    return {name: int(count) for name, count in rows}
-
-
-@pytest.mark.parametrize(
-    ("row", "alpha", "weights"),
-    [
-        ("bundled, α 0.35", 0.35, "bundled"),
-        ("ImageNet, α 0.35", 0.35, "imagenet"),
-        ("ImageNet, α 1.0", 1.0, "imagenet"),
-    ],
-)
-def test_the_card_says_what_five_folds_say(row, alpha, weights, real_photos):
-    """The head and its knobs are those of notebook 3. Another processor rounds otherwise, which may
-    tip a photo or two that were nearly undecided.
-    """
-    size = backbone.DEFAULTS[weights][1]
-    if weights == "imagenet" and not backbone.weights_file(alpha, size).is_file():
-        pytest.skip(f"needs ImageNet weights of α {alpha} in Keras's cache")
-    shown = photos.load_photos(real_photos, size)
-    if (len(shown), shown.class_names) != (327, ("alpaca", "not alpaca")):
-        pytest.skip("needs the 327 real photos in PHOTOS")
-    assert five_folds(backbone.load(alpha, size, weights), shown) == pytest.approx(
-        counts_on_the_card()[row], abs=2
-    )
-
-
-def five_folds(network, shown) -> int:
-    """How many photos a linear head gets right when it was trained on the other folds."""
-    inputs = features.view_activations(network, shown.images, None, 1, 0)[0]
-    p = training.cross_validate(
-        inputs, shown.labels, 2, dropout=0.2, epochs=60, learning_rate=3e-3, seed=0
-    )
-    return training.count_right(p, shown.labels).correct
