@@ -1,0 +1,90 @@
+"""The networks built here are those of keras.applications: names, weights and outputs."""
+
+import numpy as np
+import pytest
+from conftest import one_sentence
+
+from mobilenet import UserError, cost, networks
+from mobilenet.engine import keras
+
+V1_ALPHAS, V2_ALPHAS = (0.25, 0.5, 0.75, 1.0), (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+SIZES = (96, 128, 160, 192, 224)
+CASES = [("v1", alpha, 96) for alpha in V1_ALPHAS] + [("v2", alpha, 96) for alpha in V2_ALPHAS]
+CASES += [(kind, alpha, size) for kind, alpha in (("v1", 0.25), ("v2", 0.35)) for size in SIZES[1:]]
+
+
+def both(kind: str, alpha: float, size: int):
+    """The same network from here and from Keras, without weights in common yet."""
+    options = {"input_shape": (size, size, 3), "alpha": alpha, "weights": None}
+    published = keras.applications.MobileNet if kind == "v1" else keras.applications.MobileNetV2
+    ours = networks.mobilenet_v1 if kind == "v1" else networks.mobilenet_v2
+    return ours(size, alpha), published(**options, classifier_activation=None)
+
+
+def draw_weights(model, seed: int = 0) -> None:
+    """Weights that keep the signal alive through all layers, statistics far from their start."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        shape, name = weight.shape, weight.path.rsplit("/", 1)[-1]
+        if "kernel" in name:
+            depthwise = len(shape) == 4 and shape[-1] == 1 and shape[0] == 3
+            inputs = 9 if depthwise else np.prod(shape[:-1])
+            value = rng.normal(0, np.sqrt(2 / inputs), shape)
+        elif name in ("gamma", "moving_variance"):
+            value = rng.uniform(0.5, 1.5, shape)
+        else:
+            value = rng.normal(0, 0.1, shape)
+        weight.assign(value)
+
+
+@pytest.mark.parametrize(("kind", "alpha", "size"), CASES)
+def test_equal_weights_give_equal_outputs(kind, alpha, size):
+    ours, published = both(kind, alpha, size)
+    assert ours.count_params() == published.count_params()
+    named = {layer.name for layer in published.layers if layer.weights}
+    assert {layer.name for layer in ours.layers if layer.weights} == named
+    photos = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
+    draw_weights(published)
+    ours.set_weights(published.get_weights())
+    there = published(photos).numpy()
+    assert there.std() > 0.1, "a comparison of zeros would say nothing"
+    assert np.abs(ours(photos).numpy() - there).max() < 1e-5 * max(1, np.abs(there).max())
+    draw_weights(ours, seed=1)
+    for layer in published.layers:  # and back, by name
+        if layer.weights:
+            layer.set_weights(ours.get_layer(layer.name).get_weights())
+    there = published(photos).numpy()
+    assert np.abs(ours(photos).numpy() - there).max() < 1e-5 * max(1, np.abs(there).max())
+
+
+@pytest.mark.parametrize("build", [networks.mobilenet_v1, networks.mobilenet_v2])
+@pytest.mark.parametrize(("size", "total_stride"), [(32, 8), (32, 4), (64, 16), (160, 32)])
+def test_the_stride_plan_for_small_photos(build, size, total_stride):
+    model = build(size, alpha=0.25, classes=10, dropout=0.1, total_stride=total_stride)
+    last = "conv_pw_13_relu" if build is networks.mobilenet_v1 else "out_relu"
+    side = size // total_stride
+    assert model.get_layer(last).output.shape[1:3] == (side, side)
+    assert model.output_shape == (None, 10)
+    full = build(size, alpha=0.25, classes=10, dropout=0.1, total_stride=min(32, size))
+    assert model.count_params() == full.count_params(), "strides carry no weights"
+    work, least = (cost.totals(cost.count(one)).multiply_adds for one in (model, full))
+    assert work >= least
+
+
+@pytest.mark.parametrize(
+    ("size", "total_stride"), [(100, 32), (0, 32), (32, 3), (32, 64), (-32, 8)]
+)
+def test_sizes_that_will_not_do(size, total_stride):
+    with pytest.raises(UserError) as raised:
+        networks.mobilenet_v2(size, total_stride=total_stride)
+    assert one_sentence(raised.value)
+    assert str(size) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [(11.2, 16), (5.6, 8), (32, 32), (448 * 0.75, 336), (33.6, 32), (0, 8)],
+)
+def test_channels_are_multiples_of_eight(channels, expected):
+    assert networks.make_divisible(channels) == expected
+    assert networks.make_divisible(channels) >= 0.9 * channels
