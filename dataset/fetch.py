@@ -188,7 +188,8 @@ def fetch(base: str, folder: Path, manifest: Path, seconds: float = 8.0) -> int:
             raise
         shutil.rmtree(partial, ignore_errors=True)
     for left in folder.rglob(".new-*"):  # by a process killed, or overtaken, while it wrote
-        left.unlink(missing_ok=True)
+        with suppress(OSError):
+            left.unlink()
     print(f"All {len(photos)} photos are in {folder}.")
     return 0
 

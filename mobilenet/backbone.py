@@ -8,12 +8,10 @@ what lies above may be fine-tuned. Layer numbers change from version to version,
 
 import hashlib
 import os
-import socket
 import threading
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
@@ -24,17 +22,23 @@ import numpy as np
 
 from mobilenet import UserError, from_root
 from mobilenet.files import replacing
+from mobilenet.progress import progress
 
 PUBLISHED_SIZES = (96, 128, 160, 192, 224)  # any other size takes the weights of 224
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+CLASS_INDEX = (
+    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
+)
 ANSWER_SECONDS = 5
+CHUNK = 65536  # bytes
+HDF5 = b"\x89HDF"  # what a file of weights begins with
 BUNDLED = Path(__file__).parent / "weights" / "mobilenet_v2_0.35.npz"
 # α and size in pixels where nobody says otherwise.
-DEFAULTS = {"imagenet": (1.0, 224), "bundled": (0.35, 160), "random": (1.0, 224)}
+DEFAULTS = {"imagenet": (1.0, 224), "bundled": (0.35, 224), "random": (1.0, 224)}
 SAID = {
     "imagenet": "ImageNet weights from Keras",
-    "bundled": "bundled weights (ImageNet's are taken as soon as Keras can download them, or from "
-    "the cache that KERAS_HOME names)",
+    "bundled": "bundled weights (ImageNet's are taken unless WEIGHTS says bundled, as soon as they "
+    "can be downloaded or KERAS_HOME names a cache that holds them)",
     "random": "random weights",
 }
 
@@ -129,28 +133,52 @@ def _network() -> bool:
     return answers == [True]
 
 
+def _obtain(file: Path, url: str = "") -> None:
+    """Have this file in Keras's cache, downloaded if need be. Raises UserError if that fails."""
+    if file.is_file():
+        return
+    if not _network():
+        raise UserError(
+            "There are no ImageNet weights in Keras's cache and Keras's downloads cannot be "
+            f"reached: connect to a network, or put {file.name} into the folder models of "
+            "KERAS_HOME."
+        )
+    try:
+        with (
+            urllib.request.urlopen(url or DOWNLOADS + file.name, timeout=ANSWER_SECONDS) as answer,
+            replacing(file) as new,
+        ):
+            total = int(answer.headers["Content-Length"])
+            chunks = iter(lambda: answer.read(CHUNK), b"")
+            with new.open("wb") as out:
+                for chunk in progress(chunks, -(-total // CHUNK), file.name):
+                    out.write(chunk)
+            whole = new.stat().st_size == total
+            if not whole or (file.suffix == ".h5" and not new.read_bytes().startswith(HDF5)):
+                raise HTTPException
+    except (OSError, HTTPException, ValueError, TypeError) as error:
+        raise UserError(f"The download of {file.name} broke off: run this again.") from error
+
+
 @cache
 def find_weights() -> str:
     """Which weights are used, "imagenet" or "bundled"; decided once a process.
 
     ImageNet's if Keras's cache holds them or they can be downloaded, which is then done, else the
     bundled ones. The environment variable WEIGHTS, set to one of the two, decides instead. Raises
-    UserError if it names another.
+    UserError if it names another, or ImageNet's and they cannot be had.
     """
     named = os.environ.get("WEIGHTS")
-    if named:
-        if named not in ("imagenet", "bundled"):
-            raise UserError(f"WEIGHTS is {named!r}: set it to imagenet or bundled, or unset it.")
-        return named
-    alpha, size = DEFAULTS["imagenet"]
-    if not weights_file(alpha, size).is_file():
-        if not _network():
-            return "bundled"
-        try:
-            _build(alpha, size, "imagenet", top=False)
-        except DownloadFailed as error:
-            print(f"\n{error}")  # below Keras's progress bar
-            return "bundled"
+    if named not in (None, "", "imagenet", "bundled"):
+        raise UserError(f"WEIGHTS is {named!r}: set it to imagenet or bundled, or unset it.")
+    if named == "bundled":
+        return "bundled"
+    try:
+        _obtain(weights_file(*DEFAULTS["imagenet"]))
+    except UserError:
+        if named:
+            raise
+        return "bundled"
     return "imagenet"
 
 
@@ -169,13 +197,9 @@ def load(alpha: float | None = None, size: int | None = None, weights: str = "")
     if weights == "bundled" and alpha != DEFAULTS["bundled"][0]:
         raise UserError(f"The bundled backbone has α {DEFAULTS['bundled'][0]}, not {alpha}.")
     file = weights_file(alpha, size)
-    if weights == "imagenet" and not file.is_file() and not _network():
-        raise UserError(
-            "There are no ImageNet weights in Keras's cache and Keras's downloads cannot be "
-            f"reached: connect to a network, or put {file.name} into the folder models of "
-            "KERAS_HOME."
-        )
-    model = _build(alpha, size, weights, top=False)
+    if weights == "imagenet":
+        _obtain(file)
+    model = _build(alpha, size, file if weights == "imagenet" else None, top=False)
     if weights == "bundled":
         read_weights(model, BUNDLED)
     model.trainable = False
@@ -189,59 +213,32 @@ def load_imagenet_head(backbone: Backbone) -> Any | None:
     """
     if backbone.weights != "imagenet" or backbone.size not in PUBLISHED_SIZES:
         return None
-    index = cache_folder() / "imagenet_class_index.json"
-    here = weights_file(backbone.alpha, backbone.size, top=True).is_file() and index.is_file()
-    if not here and not _network():
+    file = weights_file(backbone.alpha, backbone.size, top=True)
+    try:
+        _obtain(file)
+        _obtain(cache_folder() / CLASS_INDEX.rsplit("/", 1)[1], CLASS_INDEX)
+    except UserError:
         return None
     from mobilenet.engine import keras
 
-    try:
-        whole = _build(backbone.alpha, backbone.size, "imagenet", top=True)
-    except DownloadFailed:
-        return None
+    whole = _build(backbone.alpha, backbone.size, file, top=True)
     return keras.Sequential([keras.Input((backbone.channels,)), whole.layers[-1]])
 
 
-class DownloadFailed(UserError):
-    """Keras's download of weights began and broke off."""
-
-
-@contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Within, a connection that is silent for so long is given up; Keras sets no limit itself."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _build(alpha: float, size: int, weights: str, top: bool) -> Any:
+def _build(alpha: float, size: int, file: Path | None, top: bool) -> Any:
     from mobilenet.engine import keras  # here, so that looking for weights does not wait for it
 
-    published = weights == "imagenet"
-    file = weights_file(alpha, size, top)
-    there = file.is_file()
+    model = keras.applications.MobileNetV2(
+        input_shape=(size, size, 3), alpha=alpha, include_top=top, weights=None
+    )
     try:
-        with _patience(ANSWER_SECONDS):
-            return keras.applications.MobileNetV2(
-                input_shape=(size, size, 3),
-                alpha=alpha,
-                include_top=top,
-                weights="imagenet" if published else None,
-            )
-    except Exception as error:  # Keras raises no narrower one when a download breaks off
-        if published and not there:
-            file.unlink(missing_ok=True)
-            raise DownloadFailed(
-                "The download of the weights broke off: run this again."
-            ) from error
-        if not published or not file.is_file():
-            raise
+        if file:
+            model.load_weights(file)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise UserError(
             f"The weights in {file.name} are damaged: delete it from Keras's cache."
         ) from error
+    return model
 
 
 def _key(variable: Any) -> str:
@@ -259,7 +256,7 @@ def read_weights(model: Any, path: Path) -> None:
         if [value.shape for value in values] != [variable.shape for variable in model.weights]:
             raise ValueError
         model.set_weights(values)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"The weights in {path.name} are missing or damaged: restore the file, which is part "
             "of this project."
@@ -269,5 +266,5 @@ def read_weights(model: Any, path: Path) -> None:
 def write_weights(model: Any, path: Path) -> None:
     """Write a network's weights, float32 arrays named layer/variable, to an .npz file."""
     arrays = {_key(variable): variable.numpy() for variable in model.weights}
-    with replacing(path) as new:
-        np.savez_compressed(new, **arrays)
+    with replacing(path) as new, new.open("wb") as file:  # given a name, NumPy might add a suffix
+        np.savez_compressed(file, **arrays)

@@ -8,16 +8,24 @@ whose weights start at random. Both look at the same crop of a photo, cut, colou
 lot; no label is used. At six depths a 1 × 1 convolution predicts the teacher's feature map from the
 student's, and from its pooled features a dense layer predicts the teacher's probabilities of
 ImageNet's classes. These predictors are thrown away at the end, the student is what is kept.
+
+Every depth counts while the student learns to see. Then the lower ones are let go, since a small
+network cannot hold all that a large one sees, and half of the crops are mixed with others (mixup,
+Zhang et al. 2018, arXiv 1710.09412), since there are few photos: what to say of them, the teacher
+knows.
 """
 
-import queue
+import json
 import sys
 import tarfile
-import threading
 import time
+import zipfile
+import zlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,13 +36,38 @@ from mobilenet.photos import SUFFIXES, UNREADABLE, list_photos
 from mobilenet.progress import progress
 
 HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")
-STAGES = ((64, 3000), (96, 6000), (128, 4500), (160, 1500))  # side of a crop in px, steps
 BATCH = 64
-RATE, WARM_UP, DECAY = 2e-3, 500, 0.02  # AdamW's highest rate, steps up to it, weight decay
+DECAY = 0.02  # AdamW's weight decay
+WARM_UP = 500  # steps until a phase's highest rate
 MOMENTUM = 0.97  # of BatchNorm: Keras's 0.999 would still remember the random start at the end
 FEATURE_MEAN = 0.5  # of the features that come out
 SHORTER = 176  # px, of a photo in memory
 SAVE_STEPS = 500
+AHEAD = 4  # batches that wait
+
+
+class Phase(NamedTuple):
+    """A part of the training; its learning rate rises, then falls along half a cosine.
+
+    stages: (side of a crop in px, steps), one after another. lower: what the hints below the last
+    weigh. mixed: share of the crops that are mixed with another. rate: the highest.
+    """
+
+    stages: tuple[tuple[int, int], ...]
+    lower: float
+    mixed: float
+    rate: float
+
+    @property
+    def sizes(self) -> list[int]:
+        """The side of the crops in px, step by step."""
+        return [size for size, steps in self.stages for _ in range(steps)]
+
+
+PHASES = (
+    Phase(((64, 3000), (96, 6000), (128, 4500), (160, 1500)), lower=1.0, mixed=0.0, rate=2e-3),
+    Phase(((128, 3000),), lower=0.0, mixed=0.5, rate=1e-3),
+)
 GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue give to brightness
 
 
@@ -49,7 +82,7 @@ def read_pool(sources: list[Path]) -> list[Image.Image]:
         before = len(pool)
         try:
             pool += _read_tar(source) if source.is_file() else _read_folder(source)
-        except (OSError, tarfile.TarError) as error:
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             raise UserError(f"{source} is no folder or whole tar file: name another.") from error
         if len(pool) == before:
             raise UserError(f"{source} holds no photo: name a folder or a tar file of photos.")
@@ -109,22 +142,34 @@ def crops(pool: list[Image.Image], size: int, count: int, rng: np.random.Generat
     return batch
 
 
+def mix(batch: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The crops (B, ...), this share of them blended with up to half of the crop before them."""
+    blend = rng.uniform(0, 0.5, len(batch)) * (rng.random(len(batch)) < share)
+    blend = blend.astype(np.float32)[:, None, None, None]
+    return (1 - blend) * batch + blend * np.roll(batch, 1, axis=0)
+
+
 def batches(
-    pool: list[Image.Image], sizes: list[int], first: int, seed: int
+    pool: list[Image.Image], sizes: list[int], mixed: float, start: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """The crops of steps first, first + 1 ..., made by a thread while earlier ones are learned.
+    """The crops of steps start, start + 1 ..., made by a thread while earlier ones are learned.
 
-    sizes: the side in px of every step's crops. A step's crops depend on its number and seed alone.
+    sizes: the side in px of these steps' crops. mixed: share of mixed ones. A step's crops depend
+    on its number and seed alone.
     """
-    ready: queue.Queue[np.ndarray] = queue.Queue(4)
 
-    def make() -> None:
-        for step, size in list(enumerate(sizes))[first:]:
-            ready.put(crops(pool, size, BATCH, np.random.default_rng((seed, step))))
+    def make(step: int, size: int) -> np.ndarray:
+        rng = np.random.default_rng((seed, step))
+        return mix(crops(pool, size, BATCH, rng), mixed, rng)
 
-    threading.Thread(target=make, daemon=True).start()
-    for _ in sizes[first:]:
-        yield ready.get()
+    with ThreadPoolExecutor(1) as thread:
+        ready = deque()
+        for step, size in enumerate(sizes, start):
+            ready.append(thread.submit(make, step, size))
+            if len(ready) > AHEAD:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
 
 
 def build_student(seed: int) -> Any:
@@ -144,8 +189,9 @@ def build_student(seed: int) -> Any:
     return student
 
 
-def build_trainer(student: Any, steps: int, sample: np.ndarray) -> Any:
-    """A compiled model from photos to the student's loss on each of them, (B,).
+def build_trainer(student: Any, sample: np.ndarray) -> tuple[Any, list[Any]]:
+    """(a model from photos to the student's losses, (B, 7): the six hints' and the classes'; the
+    seven predictors in it).
 
     sample: photos as the student gets them; the teacher's channels are scaled to mean 0 and
     variance 1 on them, so that each counts alike.
@@ -165,26 +211,38 @@ def build_trainer(student: Any, steps: int, sample: np.ndarray) -> Any:
 
     inputs = keras.Input((None, None, 3))
     seen, learned = teacher_maps(inputs, training=False), student_maps(inputs)
-    loss = 0.0
-    for target, known, example in zip(
-        seen, learned, teacher_maps.predict(sample, verbose=0), strict=True
-    ):
+    examples = teacher_maps.predict(sample, verbose=0)
+    predictors = [layers.Conv2D(target.shape[-1], 1) for target in seen]
+    losses = []
+    for predict, target, known, example in zip(predictors, seen, learned, examples, strict=True):
         axes = (0, 1, 2)
         scale = layers.Normalization(mean=example.mean(axes), variance=example.var(axes) + 1e-3)
-        error = scale(target) - layers.Conv2D(target.shape[-1], 1)(known)
-        loss += ops.mean(ops.square(error), axis=(1, 2, 3))
+        losses.append(ops.mean(ops.square(scale(target) - predict(known)), axis=(1, 2, 3)))
     pool = layers.GlobalAveragePooling2D()
-    logits = layers.Dense(1000)(pool(learned[-1]))
-    loss += ops.categorical_crossentropy(classes(pool(seen[-1])), logits, from_logits=True)
+    predictors.append(layers.Dense(1000))
+    said = predictors[-1](pool(learned[-1]))
+    losses.append(ops.categorical_crossentropy(classes(pool(seen[-1])), said, from_logits=True))
+    return keras.Model(inputs, ops.stack(losses, axis=1)), predictors
 
-    trainer = keras.Model(inputs, loss)
+
+def compile_for(trainer: Any, phase: Phase) -> None:
+    """Give the trainer a fresh optimizer for a phase. Its targets are the weights of its losses."""
+    from mobilenet.engine import keras
+
+    steps = len(phase.sizes)
+    warm_up = min(WARM_UP, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - WARM_UP, warmup_target=RATE, warmup_steps=WARM_UP
+        0.0, steps - warm_up, warmup_target=phase.rate, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=DECAY)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    trainer.compile(optimizer, lambda _, loss: ops.mean(loss), jit_compile=False)
-    return trainer
+    ops = keras.ops
+    trainer.compile(
+        optimizer,
+        lambda weights, losses: ops.mean(ops.sum(weights * losses, axis=1)),
+        jit_compile=False,  # XLA's depthwise convolution is many times slower on a CPU
+    )
+    optimizer.build(trainer.trainable_variables)
 
 
 def scale_features(student: Any, photos: np.ndarray) -> None:
@@ -199,38 +257,51 @@ def scale_features(student: Any, photos: np.ndarray) -> None:
 
 
 def pretrain(
-    sources: list[Path], out: Path, stages: tuple[tuple[int, int], ...] = STAGES, seed: int = 0
+    sources: list[Path], out: Path, phases: tuple[Phase, ...] = PHASES, seed: int = 0
 ) -> int:
     """Train a student on the photos of these sources and write its weights to out, an .npz file.
 
-    stages: (side of a crop in px, steps), one after another. The state is saved on the way, beside
-    out; a run that was stopped goes on from there. Returns 0.
+    The state is saved on the way, beside out; a run that was stopped goes on from there. Returns 0.
+    Raises UserError if out has another suffix, if a source is no photos, if the teacher cannot be
+    had, or if the saved state is damaged or another run's.
     """
+    if out.suffix != ".npz":
+        raise UserError(f"The weights are an .npz file, {out.name!r} is none: name another.")
     start = time.monotonic()
     pool = read_pool(sources)
-    sizes = [size for size, steps in stages for _ in range(steps)]
-    print(f"{len(pool)} photos, {len(sizes)} steps of {BATCH} crops.", flush=True)
+    total = sum(len(phase.sizes) for phase in phases)
+    print(f"{len(pool)} photos, {total} steps of {BATCH} crops.", flush=True)
     student = build_student(seed)
     sample = crops(pool, 96, 8 * BATCH, np.random.default_rng(seed))
-    trainer = build_trainer(student, len(sizes), sample)
-    trainer.optimizer.build(trainer.trainable_variables)
-    state = [*trainer.variables, *trainer.optimizer.variables]
-    saved = out.with_suffix(".state.npz")
-    first = _restore(saved, state) if saved.exists() else 0
-    nothing, losses = np.zeros(BATCH, np.float32), []
-    steps = batches(pool, sizes, first, seed)
-    for step, batch in enumerate(progress(steps, len(sizes) - first, "Steps"), first + 1):
-        losses.append(float(trainer.train_on_batch(batch, nothing)))
-        trainer.reset_metrics()
-        if step % SAVE_STEPS == 0 or step == len(sizes):
-            with replacing(saved) as new:
-                np.savez(new, np.int64(step), *(variable.numpy() for variable in state))
-            minutes = (time.monotonic() - start) / 60
-            print(
-                f"step {step}, {batch.shape[1]} px, loss {np.mean(losses):.3f}, {minutes:.1f} min",
-                flush=True,
-            )
-            losses.clear()
+    trainer, predictors = build_trainer(student, sample)
+    learned = [*student.variables, *(v for layer in predictors for v in layer.variables)]
+    saved, run = out.with_suffix(".state.npz"), [len(pool), seed, repr(phases)]
+    done, state = _restore(saved, run) if saved.exists() else (0, [])
+    for variable, value in zip(learned, state, strict=False):
+        variable.assign(value)
+    end = 0
+    for phase in phases:
+        begin, end = end, end + len(phase.sizes)
+        if done >= end:
+            continue
+        compile_for(trainer, phase)
+        every = [*learned, *trainer.optimizer.variables]
+        if done > begin:
+            for variable, value in zip(every, state, strict=True):
+                variable.assign(value)
+        weights = np.float32(BATCH * [[phase.lower] * (len(HINTS) - 1) + [1, 1]])
+        first, losses = max(done, begin), []
+        made = batches(pool, phase.sizes[first - begin :], phase.mixed, first, seed)
+        for step, batch in enumerate(progress(made, end - first, "Steps"), first + 1):
+            losses.append(float(trainer.train_on_batch(batch, weights)))
+            trainer.reset_metrics()
+            if step % SAVE_STEPS == 0 or step == end:
+                with replacing(saved) as new:
+                    arrays = [variable.numpy() for variable in every]
+                    np.savez(new, json.dumps([step, *run]), *arrays)
+                about = f"{batch.shape[1]} px, loss {np.mean(losses):.3f}"
+                print(f"step {step}, {about}, {time.monotonic() - start:.0f} s", flush=True)
+                losses.clear()
     scale_features(student, sample)
     backbone.write_weights(student, out)
     saved.unlink()
@@ -238,14 +309,18 @@ def pretrain(
     return 0
 
 
-def _restore(saved: Path, state: list[Any]) -> int:
-    """Put a saved state back; returns how many steps it has behind it."""
-    with np.load(saved) as arrays:
-        step, *values = (arrays[name] for name in arrays.files)
-    for variable, value in zip(state, values, strict=True):
-        variable.assign(value)
+def _restore(saved: Path, run: list[Any]) -> tuple[int, list[np.ndarray]]:
+    """(steps that are done, values of the variables) of a saved state."""
+    try:
+        with np.load(saved) as arrays:
+            about, *values = (arrays[name] for name in arrays.files)
+        step, *made_by = json.loads(str(about))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{saved} is damaged: delete it to begin anew.") from error
+    if made_by != run:
+        raise UserError(f"{saved} is of another run: delete it, or name another file by --out.")
     print(f"Going on after step {step}.", flush=True)
-    return int(step)
+    return step, values
 
 
 def main() -> int:

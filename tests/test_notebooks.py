@@ -163,6 +163,8 @@ def project(tmp_path_factory) -> Path:
             if os.environ.get(name):
                 patch.setenv(name, str(from_root(os.environ[name])))
         patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+        # Decided once: where a network comes and goes, each kernel might find another answer.
+        patch.setenv("WEIGHTS", backbone.find_weights())
         yield copy
 
 
@@ -199,7 +201,10 @@ def seen(cell) -> list:
 def ran(project) -> subprocess.CompletedProcess:
     """`python notebooks/run.py` in the copy."""
     command = [sys.executable, "notebooks/run.py"]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if k != "WEIGHTS"}  # it finds them itself
+    return subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(scope="module")

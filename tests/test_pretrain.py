@@ -1,6 +1,7 @@
 """Making the bundled backbone: what is looked at, and a training that is short but whole."""
 
 import io
+import json
 import re
 import tarfile
 
@@ -67,6 +68,19 @@ def test_sources_that_are_none(kind, tmp_path):
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_mixed_crops_are_mostly_themselves(share):
+    rng = np.random.default_rng(0)
+    batch = rng.uniform(-1, 1, (200, 4, 4, 3)).astype(np.float32)
+    mixed = pretrain.mix(batch, share, rng)
+    assert mixed.dtype == np.float32
+    changed = [not np.array_equal(*pair) for pair in zip(batch, mixed, strict=True)]
+    assert np.mean(changed) == pytest.approx(share, abs=0.1)
+    before = np.roll(batch, 1, axis=0)
+    own, other = (np.abs(mixed - crops).sum(axis=(1, 2, 3)) for crops in (batch, before))
+    assert (own <= other).all()
+
+
 @given(
     width=st.integers(1, 400),
     height=st.integers(1, 400),
@@ -94,11 +108,12 @@ def test_crops_differ_and_keep_the_colour_of_what_they_show():
     assert set(colours[~grey].argmax(axis=1)) == {0, 1, 2}
 
 
-def test_batches_go_on_where_they_stopped():
-    pool, sizes = [photo(50, 40)], [32, 32, 64]
-    whole = list(pretrain.batches(pool, sizes, 0, seed=3))
+@pytest.mark.parametrize("mixed", [0.0, 0.5])
+def test_batches_go_on_where_they_stopped(mixed):
+    pool, sizes = [photo(50, 40), photo(30, 60)], [32, 32, 64]
+    whole = list(pretrain.batches(pool, sizes, mixed, 0, seed=3))
     assert [batch.shape[1] for batch in whole] == sizes
-    rest = list(pretrain.batches(pool, sizes, 1, seed=3))
+    rest = list(pretrain.batches(pool, sizes[1:], mixed, 1, seed=3))
     assert all(map(np.array_equal, whole[1:], rest))
     assert not np.array_equal(whole[0], whole[1])
 
@@ -107,11 +122,13 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
     """It learns, goes on where it was stopped, and what comes out is a backbone."""
     if not backbone.weights_file(1.0, 224, top=True).is_file():
         pytest.skip("needs ImageNet weights with the classifier in Keras's cache")
-    settings = {"BATCH": 8, "WARM_UP": 2, "SAVE_STEPS": 4, "RATE": 1e-2}
+    settings = {"BATCH": 8, "WARM_UP": 2, "SAVE_STEPS": 4}
     for name, value in settings.items():
         monkeypatch.setattr(pretrain, name, value)
     source = write(tmp_path / "photos", draw(4, classes=3))
-    out, stages = tmp_path / "weights.npz", ((32, 12),)
+    out = tmp_path / "weights.npz"
+    first = pretrain.Phase(((32, 10),), lower=1.0, mixed=0.0, rate=1e-2)
+    phases = (first, pretrain.Phase(((32, 4),), lower=0.0, mixed=0.5, rate=1e-3))
     writing, saved = pretrain.replacing, []
 
     def stop_at_the_third(path):
@@ -122,19 +139,22 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(pretrain, "replacing", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        pretrain.pretrain([source], out, stages, seed=1)
+        pretrain.pretrain([source], out, phases, seed=1)
     assert not out.exists()
     monkeypatch.setattr(pretrain, "replacing", writing)
-    pretrain.pretrain([source], out, stages, seed=1)
+    pretrain.pretrain([source], out, phases, seed=1)
     said = capsys.readouterr().out
     assert re.findall(r"step (\d+),|after step (\d+)", said) == [
         ("4", ""),
         ("8", ""),
         ("", "8"),
+        ("10", ""),
         ("12", ""),
+        ("14", ""),
     ]
     losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", said)]
-    assert losses == sorted(losses, reverse=True)
+    assert losses[1] < losses[0], "it learns"
+    assert losses[3] < losses[2], "fewer predictors count in the second phase"
     assert {path.name for path in tmp_path.glob("*.npz")} == {"weights.npz"}
     student = pretrain.build_student(seed=1)
     at_first = student.get_weights()
@@ -146,3 +166,22 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
     features = student(pretrain.crops([photo(90, 90)], 64, 2, np.random.default_rng(0))).numpy()
     assert features.shape == (2, 2, 2, 1280)
     assert 0.05 < features.mean() < 5
+
+
+def test_a_state_that_will_not_do(tmp_path):
+    path = tmp_path / "weights.state.npz"
+    np.savez(path, json.dumps([3, 7, 0, "phases"]), np.zeros(4))
+    assert pretrain._restore(path, [7, 0, "phases"])[0] == 3
+    with pytest.raises(UserError, match="another run") as raised:
+        pretrain._restore(path, [7, 1, "phases"])
+    assert one_sentence(raised.value)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="damaged") as raised:
+        pretrain._restore(path, [7, 0, "phases"])
+    assert one_sentence(raised.value)
+
+
+def test_weights_have_a_suffix(tmp_path):
+    with pytest.raises(UserError, match=r"\.npz") as raised:
+        pretrain.pretrain([tmp_path], tmp_path / "weights")
+    assert one_sentence(raised.value)

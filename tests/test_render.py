@@ -61,6 +61,9 @@ def test_more_rays_a_pixel_show_the_same_scene(small):
 
 def test_names_are_unique_and_tell_the_animal():
     names = render.names()
+    others = render.names(1)
+    assert len(set(names) | set(others)) == 2 * len(names), "another edition is other pictures"
+    assert list(map(render.species, names)) == list(map(render.species, others))
     assert len(set(names)) == len(names)
     assert sum(name.startswith("alpaca/") for name in names) >= 160
     assert sum(name.startswith("not alpaca/") for name in names) >= 160
