@@ -21,9 +21,7 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +31,7 @@ from PIL import Image
 from mobilenet import BUILD, UserError, backbone, command
 from mobilenet.files import replacing
 from mobilenet.photos import SUFFIXES, UNREADABLE, list_photos
-from mobilenet.progress import progress
+from mobilenet.progress import ahead, progress
 
 HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")
 BATCH = 64
@@ -43,7 +41,6 @@ MOMENTUM = 0.97  # of BatchNorm: Keras's 0.999 would still remember the random s
 FEATURE_MEAN = 0.5  # of the features that come out
 SHORTER = 176  # px, of a photo in memory
 SAVE_STEPS = 500
-AHEAD = 4  # batches that wait
 
 
 class Phase(NamedTuple):
@@ -162,14 +159,7 @@ def batches(
         rng = np.random.default_rng((seed, step))
         return mix(crops(pool, size, BATCH, rng), mixed, rng)
 
-    with ThreadPoolExecutor(1) as thread:
-        ready = deque()
-        for step, size in enumerate(sizes, start):
-            ready.append(thread.submit(make, step, size))
-            if len(ready) > AHEAD:
-                yield ready.popleft().result()
-        while ready:
-            yield ready.popleft().result()
+    return ahead(make, enumerate(sizes, start))
 
 
 def build_student(seed: int) -> Any:

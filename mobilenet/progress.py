@@ -1,9 +1,11 @@
-"""A progress bar for a terminal and for a notebook, gone when the work is done."""
+"""A progress bar for a terminal and for a notebook, gone when the work is done; work done ahead."""
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -49,3 +51,15 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     finally:
         if paint:
             paint("")
+
+
+def ahead(make: Callable[..., T], calls: Iterable[tuple[Any, ...]], count: int = 4) -> Iterator[T]:
+    """make(*call) for each of calls, in order, by a thread that is up to `count` of them ahead."""
+    with ThreadPoolExecutor(1) as thread:
+        ready = deque()
+        for call in calls:
+            ready.append(thread.submit(make, *call))
+            if len(ready) > count:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()

@@ -8,9 +8,7 @@ was in, to the same weights. What is random depends on the seed and the epoch al
 
 import json
 import math
-import queue
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ import numpy as np
 from mobilenet import BUILD, UserError, command, datasets
 from mobilenet.files import replacing, write_json
 from mobilenet.photos import Photos
-from mobilenet.progress import progress
+from mobilenet.progress import ahead, progress
 
 MODELS = ("mobilenetv1", "mobilenetv2")
 BATCH = 64
@@ -77,17 +75,13 @@ def batches(photos: Photos, seed: int, epoch: int) -> Iterator[tuple[np.ndarray,
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(photos))
-    ready: queue.Queue = queue.Queue(8)
     count = max(1, len(order) // BATCH)
 
-    def make() -> None:
-        for i in range(count):
-            index = order[i * BATCH : (i + 1) * BATCH]
-            ready.put((augment(photos.images[index], rng), photos.labels[index]))
+    def make(i: int) -> tuple[np.ndarray, np.ndarray]:
+        index = order[i * BATCH : (i + 1) * BATCH]
+        return augment(photos.images[index], rng), photos.labels[index]
 
-    threading.Thread(target=make, daemon=True).start()
-    for _ in range(count):
-        yield ready.get()
+    return ahead(make, ((i,) for i in range(count)))
 
 
 def rate(done: float) -> float:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilenet import ROOT, classifier, train
+from mobilenet.progress import ahead
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
 SHORT = ["--model", "mobilenetv1", "--alpha", "0.25", "--size", "32"]
@@ -213,3 +214,10 @@ def test_evaluating(whole, data, tmp_path):
     text = refused(run(whole[0] / "model.keras", "--data", other, module="evaluate"), 1)
     assert "class c" in text
     assert "no model" in refused(run(tmp_path / "x.keras", module="evaluate"), 1)
+
+
+def test_work_done_ahead_keeps_its_order_and_its_errors():
+    assert list(ahead(pow, [(i, 2) for i in range(10)], 3)) == [i * i for i in range(10)]
+    assert list(ahead(pow, [])) == []
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda i: 1 // (5 - i), [(i,) for i in range(10)]))
