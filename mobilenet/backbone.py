@@ -10,8 +10,6 @@ import hashlib
 import os
 import threading
 import urllib.request
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError, from_root
-from mobilenet.files import replacing
+from mobilenet.files import DAMAGE, replacing
 from mobilenet.progress import progress
 
 PUBLISHED_SIZES = (96, 128, 160, 192, 224)  # any other size takes the weights of 224
@@ -234,7 +232,7 @@ def _build(alpha: float, size: int, file: Path | None, top: bool) -> Any:
     try:
         if file:
             model.load_weights(file)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+    except DAMAGE as error:
         raise UserError(
             f"The weights in {file.name} are damaged: delete it from Keras's cache."
         ) from error
@@ -256,7 +254,7 @@ def read_weights(model: Any, path: Path) -> None:
         if [value.shape for value in values] != [variable.shape for variable in model.weights]:
             raise ValueError
         model.set_weights(values)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(
             f"The weights in {path.name} are missing or damaged: restore the file, which is part "
             "of this project."

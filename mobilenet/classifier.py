@@ -6,7 +6,6 @@ the class names. So a file that is moved keeps them.
 
 import json
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,11 @@ import numpy as np
 from mobilenet import UserError
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
-from mobilenet.files import replacing
+from mobilenet.files import DAMAGE, replacing
 from mobilenet.training import probabilities
 
 BATCH = 32
 CARD = "classes.json"
-
-# What Keras, HDF5 and zipfile raise on damaged files.
-DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    NotImplementedError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def assemble(backbone: Backbone, trained: Any) -> Any:

@@ -19,7 +19,6 @@ import json
 import sys
 import tarfile
 import time
-import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenet import BUILD, UserError, backbone, command
-from mobilenet.files import replacing
+from mobilenet.files import DAMAGE, replacing
 from mobilenet.photos import SUFFIXES, UNREADABLE, list_photos
 from mobilenet.progress import ahead, progress
 
@@ -275,9 +274,9 @@ def pretrain(
         if done >= end:
             continue
         compile_for(trainer, phase)
-        every = [*learned, *trainer.optimizer.variables]
+        moments = trainer.optimizer.variables
         if done > begin:
-            for variable, value in zip(every, state, strict=True):
+            for variable, value in zip(moments, state[len(learned) :], strict=True):
                 variable.assign(value)
         weights = np.float32(BATCH * [[phase.lower] * (len(HINTS) - 1) + [1, 1]])
         first, losses = max(done, begin), []
@@ -287,7 +286,7 @@ def pretrain(
             trainer.reset_metrics()
             if step % SAVE_STEPS == 0 or step == end:
                 with replacing(saved) as new:
-                    arrays = [variable.numpy() for variable in every]
+                    arrays = [variable.numpy() for variable in (*learned, *moments)]
                     np.savez(new, json.dumps([step, *run]), *arrays)
                 about = f"{batch.shape[1]} px, loss {np.mean(losses):.3f}"
                 print(f"step {step}, {about}, {time.monotonic() - start:.0f} s", flush=True)
@@ -305,7 +304,7 @@ def _restore(saved: Path, run: list[Any]) -> tuple[int, list[np.ndarray]]:
         with np.load(saved) as arrays:
             about, *values = (arrays[name] for name in arrays.files)
         step, *made_by = json.loads(str(about))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(f"{saved} is damaged: delete it to begin anew.") from error
     if made_by != run:
         raise UserError(f"{saved} is of another run: delete it, or name another file by --out.")

@@ -194,7 +194,7 @@ def test_a_download_that_fails(way, downloads, no_weights, monkeypatch):
     if way == "other bytes":
         downloads.data = bytes(2_000_000)
     elif way == "silence":
-        monkeypatch.setattr(backbone, "ANSWER_SECONDS", 1)
+        monkeypatch.setattr(backbone, "ANSWER_SECONDS", 3)
     assert backbone.find_weights() == "bundled"
     assert downloads.asked == (["HEAD"] if way == "page" else ["HEAD", "GET"])
     assert list(no_weights.rglob("*.*")) == [], "nothing is left in the cache"
