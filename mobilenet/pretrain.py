@@ -29,7 +29,7 @@ from PIL import Image
 
 from mobilenet import BUILD, UserError, backbone, command
 from mobilenet.files import DAMAGE, replacing
-from mobilenet.photos import SUFFIXES, UNREADABLE, list_photos
+from mobilenet.photos import UNREADABLE, is_photo, list_photos
 from mobilenet.progress import ahead, progress
 
 HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")
@@ -99,8 +99,8 @@ def _read_folder(source: Path) -> Iterator[Image.Image]:
 
 
 def _is_wanted(name: str) -> bool:
-    path = Path(name)
-    return path.suffix.lower() in SUFFIXES and "test" not in path.parts
+    parts = Path(name).parts
+    return is_photo(parts) and "test" not in parts
 
 
 def _read(file: Any) -> Iterator[Image.Image]:

@@ -10,7 +10,6 @@ import json
 import math
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mobilenet import BUILD, UserError, command, datasets
-from mobilenet.files import replacing, write_json
+from mobilenet.files import DAMAGE, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
 
@@ -228,7 +227,7 @@ def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict],
         shapes = [tuple(variable.shape) for variable in state]
         if made == plan and [value.shape for value in values[:-best]] != shapes:
             raise ValueError
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(f"{path} is damaged: delete it and start again.") from error
     if made != plan:
         pairs = zip(Plan._fields, made, plan, strict=True)
