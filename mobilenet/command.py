@@ -3,8 +3,10 @@
 import argparse
 import math
 import os
+import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mobilenet import UserError
@@ -36,6 +38,20 @@ def number(kind: type, least: float) -> Callable[[str], Any]:
         return value
 
     return read
+
+
+def machine() -> dict[str, Any]:
+    """What a measured time was measured on: processor, cores, version of Python."""
+    info, processor = Path("/proc/cpuinfo"), ""
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+        processor = "".join(names[:1]).strip()
+    return {
+        "processor": processor or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
 
 
 def run(work: Callable[[], int]) -> int:

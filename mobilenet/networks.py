@@ -35,7 +35,7 @@ V2_BODY = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-MOMENTUM = 0.97  # of BatchNorm; with Keras's 0.999 a short training ends on stale statistics
+MOMENTUM = 0.9  # of BatchNorm; with Keras's 0.999 a short training ends on stale statistics
 
 
 def mobilenet_v1(

@@ -1,9 +1,9 @@
-"""Train MobileNetV1 or V2 from scratch.
+"""Train MobileNetV1 or V2 from scratch, or a head on the pretrained backbone, to compare.
 
     python -m mobilenet.train --model mobilenetv1 --epochs 40 --data cifar10
 
-Every epoch ends with a checkpoint; a run that was stopped goes on with --resume, from the epoch it
-was in, to the same weights. What is random depends on the seed and the epoch alone.
+Every epoch from scratch ends with a checkpoint; a run that was stopped goes on with --resume, from
+the epoch it was in, to the same weights. What is random depends on the seed and the epoch alone.
 """
 
 import json
@@ -11,34 +11,43 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import BUILD, UserError, command, datasets
+from mobilenet import BUILD, UserError, command, curves, datasets
 from mobilenet.files import DAMAGE, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
 
-MODELS = ("mobilenetv1", "mobilenetv2")
+MODELS = ("mobilenetv1", "mobilenetv2", "head")
 BATCH = 64
 RATE, WARM_UP, DECAY = 2e-3, 0.05, 0.05  # AdamW's highest rate, share of the steps, weight decay
 SMOOTHING = 0.1  # of the labels, with more than two classes
 DROPOUT = 0.1
 SHIFT = 8  # a crop is shifted by up to size / 8 pixels either way
+HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
 
 
 class Plan(NamedTuple):
-    """What makes two runs the same run."""
+    """What makes two runs the same run. alpha and size are None for the backbone's own."""
 
     model: str
-    alpha: float
-    size: int
+    alpha: float | None
+    size: int | None
     epochs: int
     data: str
     seed: int
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+
+    def command(self) -> str:
+        """The command that makes this run, without folders of this machine."""
+        words = [f"python -m mobilenet.train --model {self.model} --data {self.data}"]
+        words += [f"--alpha {self.alpha:g}"] if self.alpha else []
+        words += [f"--size {self.size}"] if self.size else []
+        return " ".join([*words, f"--epochs {self.epochs} --seed {self.seed}"])
 
 
 def build(plan: Plan) -> Any:
@@ -127,13 +136,13 @@ def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
 
 
 def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
-    """Train, and leave in out: model.keras (the epoch with the lowest loss on the val photos),
-    history.jsonl (a line an epoch), run.json, and checkpoint.npz until it is done. Returns 0.
+    """Train from scratch, and leave in out: history.jsonl (a line an epoch) and curves.png from
+    the first epoch on; model.keras, of the epoch with the lowest loss on the val photos, and
+    result.json at the end; checkpoint.npz until then. Returns 0.
 
     With resume, a run in out is gone on with. Raises UserError if out holds one and resume is
-    false, or if it is another one, or finished, or damaged.
+    false, or if it is another one, or damaged.
     """
-    from mobilenet import classifier
     from mobilenet.engine import keras
 
     network = build(plan)
@@ -143,13 +152,10 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
     state = [*network.variables, *optimizer.variables]
     checkpoint = out / "checkpoint.npz"
     history, best = [], network.get_weights()
-    if (out / "model.keras").exists():
-        raise UserError(f"{out} holds a finished run: name another folder by --out.")
     if checkpoint.exists():
         if not resume:
             raise UserError(f"{out} holds a run: add --resume, or name another folder by --out.")
         history, best = restore(checkpoint, plan, state, len(best))
-    write_json(out / "run.json", plan._asdict())
     step, forward = compile_step(network, optimizer)
     count = max(1, len(parts["train"]) // BATCH)
     for epoch in range(len(history), plan.epochs):
@@ -162,48 +168,137 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
             loss, right, seen = loss + float(sums[0]), right + int(sums[1]), seen + len(labels)
         if not math.isfinite(loss):
             raise UserError(f"The loss is no number any more at epoch {epoch + 1}.")
-        val_loss, val_right = measure(forward, parts["val"])
+        val_loss, val_accuracy = measure(answers(forward, parts["val"], "Val"), parts["val"])
         history.append(
             {
                 "epoch": epoch + 1,
                 "loss": round(loss / seen, 4),
                 "accuracy": round(right / seen, 4),
-                "val_loss": round(val_loss, 4),
-                "val_accuracy": round(val_right / len(parts["val"]), 4),
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
                 "seconds": round(time.monotonic() - start, 1),
             }
         )
-        if val_loss_is_best(history):
+        if best_epoch(history) == epoch + 1:
             best = network.get_weights()
         save(checkpoint, plan, state, history, best)
-        lines = "".join(json.dumps(row) + "\n" for row in history)
-        with replacing(out / "history.jsonl") as new:
-            new.write_text(lines, encoding="utf-8")
-        print(lines.splitlines()[-1], flush=True)
+        write_history(out, history)
+        print(json.dumps(history[-1]), flush=True)
     network.set_weights(best)
     inputs = keras.Input(network.input_shape[1:], name="photo")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(inputs)
     whole = keras.Model(inputs, network(scaled), name="classifier")
-    classifier.save(out / "model.keras", whole, plan.classes)
-    checkpoint.unlink(missing_ok=True)
-    print(f"The model is {out / 'model.keras'}.")
+    finish(plan, whole, answers(forward, parts["test"], "Test"), parts, history, out)
+    checkpoint.unlink()
     return 0
 
 
-def val_loss_is_best(history: list[dict]) -> bool:
-    """Whether the last epoch has the lowest loss on the val photos."""
-    return history[-1]["val_loss"] <= min(row["val_loss"] for row in history)
+def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) -> int:
+    """Train a head on a pretrained backbone's features of the photos, unaugmented, and leave in out
+    what `train` leaves. It takes a minute or so, hence no checkpoint. Returns 0.
+    """
+    from mobilenet import classifier, features, training
+
+    start = time.monotonic()
+    pooled = {
+        part: features.activations(network, photos.images, None) for part, photos in parts.items()
+    }
+    head = training.build_head(network.channels, len(plan.classes), HEAD["dropout"], plan.seed)
+    happened = training.fit(
+        head,
+        pooled["train"][None],
+        parts["train"].labels,
+        pooled["val"],
+        parts["val"].labels,
+        epochs=plan.epochs,
+        learning_rate=HEAD["rate"],
+        seed=plan.seed,
+    )
+    seconds = (time.monotonic() - start) / plan.epochs
+    history = [
+        {
+            "epoch": epoch,
+            "loss": round(happened.loss[epoch], 4),
+            "accuracy": round(happened.accuracy[epoch], 4),
+            "val_loss": round(happened.val_loss[epoch], 4),
+            "val_accuracy": round(happened.val_accuracy[epoch], 4),
+            "seconds": round(seconds, 1),
+        }
+        for epoch in range(1, plan.epochs + 1)
+    ]
+    write_history(out, history)
+    p = training.probabilities(training.predict_logits(head, pooled["test"]))
+    finish(plan, classifier.assemble(network, head), p, parts, history, out, network.weights)
+    return 0
 
 
-def measure(forward: Any, photos: Photos) -> tuple[float, int]:
-    """Mean cross-entropy in nats and count right of these photos."""
-    from mobilenet.training import cross_entropy, probabilities
+def best_epoch(history: list[dict]) -> int:
+    """The epoch, from 1, with the lowest loss on the val photos; the first of equals."""
+    return min(history, key=lambda row: row["val_loss"])["epoch"]
+
+
+def answers(forward: Any, photos: Photos, label: str) -> np.ndarray:
+    """Probabilities of the classes, float64 (N, K), in batches, with progress."""
+    from mobilenet.training import probabilities
 
     starts = range(0, len(photos), 4 * BATCH)
-    logits = [forward(photos.images[i : i + 4 * BATCH]).numpy() for i in starts]
-    p = probabilities(np.concatenate(logits))
-    right = int((p.argmax(axis=1) == photos.labels).sum())
-    return float(cross_entropy(p, photos.labels).mean()), right
+    batches = (forward(photos.images[i : i + 4 * BATCH]).numpy() for i in starts)
+    return probabilities(np.concatenate(list(progress(batches, len(starts), label))))
+
+
+def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
+    """Mean cross-entropy in nats and share right, to four digits."""
+    from mobilenet.training import count_right, cross_entropy
+
+    result = count_right(p, photos.labels)
+    loss = float(cross_entropy(p, photos.labels).mean())
+    return round(loss, 4), round(result.correct / result.total, 4)
+
+
+def write_history(out: Path, history: list[dict]) -> None:
+    """Write history.jsonl and curves.png, atomically each."""
+    with replacing(out / "history.jsonl") as new:
+        lines = "".join(json.dumps(row) + "\n" for row in history)
+        new.write_text(lines, encoding="utf-8")
+    with replacing(out / "curves.png") as new:
+        curves.draw(history, best_epoch(history)).save(new)
+
+
+def finish(
+    plan: Plan,
+    model: Any,
+    p: np.ndarray,
+    parts: dict[str, Photos],
+    history: list[dict],
+    out: Path,
+    weights: str = "random",
+) -> None:
+    """Write model.keras and result.json, and say what p (N, K) makes of the test photos.
+
+    weights: those that training began with.
+    """
+    from mobilenet import classifier, cost
+    from mobilenet.training import count_right
+
+    result, total = count_right(p, parts["test"].labels), cost.totals(cost.count(model))
+    classifier.save(out / "model.keras", model, plan.classes)
+    best = history[best_epoch(history) - 1]
+    about = {
+        "command": plan.command(),
+        **plan._asdict(),
+        "weights": weights,
+        "photos": {part: len(photos) for part, photos in parts.items()},
+        "multiply_adds": total.multiply_adds,
+        "parameters": total.parameters,
+        "best_epoch": best["epoch"],
+        "val_accuracy": best["val_accuracy"],
+        **result.entry("test_"),
+        "seconds": round(sum(row["seconds"] for row in history)),
+        "machine": command.machine(),
+        "date": date.today().isoformat(),
+    }
+    write_json(out / "result.json", about)
+    print(f"Test photos, asked once: {result}.\nThe model is {out / 'model.keras'}.", flush=True)
 
 
 def save(path: Path, plan: Plan, state: list, history: list[dict], best: list) -> None:
@@ -241,32 +336,51 @@ def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict],
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = command.Parser("python -m mobilenet.train", __doc__.splitlines()[0])
-    parser.add_argument("--model", choices=MODELS, required=True)
+    parser.add_argument(
+        "--model", choices=MODELS, required=True, help="head: on the frozen, pretrained backbone"
+    )
     parser.add_argument("--data", required=True, help="cifar10, or a folder or tar file of classes")
     parser.add_argument("--epochs", type=command.number(int, 1), default=40)
-    parser.add_argument("--alpha", type=command.number(float, 0.05), default=1.0, help="width, α")
-    parser.add_argument("--size", type=command.number(int, 32), help="px; 32 for cifar10, else 160")
+    parser.add_argument(
+        "--alpha", type=command.number(float, 0.05), help="width, α; 1, for head the backbone's"
+    )
+    parser.add_argument(
+        "--size",
+        type=command.number(int, 32),
+        help="px, a multiple of 32; for cifar10 32, for others 160, for head the backbone's",
+    )
     parser.add_argument("--seed", type=command.number(int, 0), default=0)
     parser.add_argument("--out", type=Path, help="folder (build/runs/MODEL-DATA-…)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     chosen = parser.parse_args(arguments)
-    size = chosen.size or (32 if "cifar10" in chosen.data else 160)
-    if size % 32:
+    alpha, size, data = chosen.alpha, chosen.size, Path(chosen.data).name
+    if chosen.model != "head":
+        alpha, size = alpha or 1.0, size or (32 if data.startswith("cifar10") else 160)
+    if size and size % 32:
         parser.error(f"--size is {size}: take a multiple of 32")
-    name = Path(chosen.data).name.split(".")[0]
-    out = chosen.out or BUILD / "runs" / (
-        f"{chosen.model}-{name}-alpha{chosen.alpha:g}-{size}px-seed{chosen.seed}"
-    )
+    plan = Plan(chosen.model, alpha, size, chosen.epochs, data, chosen.seed)
+    words = [plan.model, data.split(".")[0]]
+    words += [f"alpha{alpha:g}"] if alpha else []
+    words += [f"{size}px"] if size else []
+    out = chosen.out or BUILD / "runs" / "-".join([*words, f"seed{plan.seed}"])
+    return command.run(lambda: work(plan, chosen.data, out, chosen.resume))
 
-    def work() -> int:
-        parts = datasets.load(chosen.data, size, chosen.seed)
-        about = {part: len(photos) for part, photos in parts.items()}
-        print(f"{', '.join(f'{part} {count}' for part, count in about.items())} photos, {size} px.")
-        classes = parts["train"].class_names
-        plan = Plan(chosen.model, chosen.alpha, size, chosen.epochs, name, chosen.seed, classes)
-        return train(plan, parts, out, chosen.resume)
 
-    return command.run(work)
+def work(plan: Plan, data: str, out: Path, resume: bool) -> int:
+    """Load, then train. Raises UserError if out holds a finished run."""
+    from mobilenet import backbone
+
+    if (out / "result.json").exists():
+        raise UserError(f"{out} holds a finished run: name another folder by --out.")
+    network = backbone.load(plan.alpha, plan.size) if plan.model == "head" else None
+    if network:
+        print(network, flush=True)
+        plan = plan._replace(alpha=network.alpha, size=network.size)
+    parts = datasets.load(data, plan.size, plan.seed)
+    plan = plan._replace(classes=parts["train"].class_names)
+    about = ", ".join(f"{part} {len(photos)}" for part, photos in parts.items())
+    print(f"Photos of {plan.size} px: {about}.", flush=True)
+    return train_head(plan, network, parts, out) if network else train(plan, parts, out, resume)
 
 
 if __name__ == "__main__":

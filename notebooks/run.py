@@ -9,7 +9,6 @@ since photos belong to whoever took them, and with the bundled backbone, which e
 
 import json
 import os
-import platform
 import shutil
 import sys
 import time
@@ -85,16 +84,6 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
         nbformat.write(notebook, new)
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def collect(seconds: dict[str, float], source: str) -> dict:
     """The scoreboard, from what the notebooks published."""
     parts = {}
@@ -107,11 +96,7 @@ def collect(seconds: dict[str, float], source: str) -> dict:
     shown = [part.pop("photos") for part in parts.values()]
     return {
         "date": date.today().isoformat(),
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-        },
+        "machine": command.machine(),
         "photos": {"source": source, **shown[0]},
         "backbone": network[0],
         **parts,
