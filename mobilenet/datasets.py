@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError
-from mobilenet.photos import FEWEST, Photos, is_photo, list_photos, read_or_reason, split
+from mobilenet.photos import (
+    FEWEST,
+    Photos,
+    is_hidden,
+    is_photo,
+    list_photos,
+    read_or_reason,
+    split,
+)
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -66,40 +74,50 @@ def _cifar10(size: int) -> dict[str, Photos]:
     return parts
 
 
-def _files(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(parts of the name below source, what Pillow can open) of every photo, in order."""
+def _items(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(parts of the name below source, what Pillow can open) of every photo; None for a folder."""
     if source.is_dir():
+        for path, folders, _ in os.walk(source):
+            for folder in folders:
+                yield (Path(path) / folder).relative_to(source).parts, None
         for path in list_photos(source):
             yield path.relative_to(source).parts, path
         return
     with tarfile.open(source) as tar:
         for member in tar:
             parts = Path(member.name).parts
-            if member.isfile() and is_photo(parts):
+            if member.isdir():
+                yield parts, None
+            elif member.isfile() and is_photo(parts):
                 yield parts, io.BytesIO(tar.extractfile(member).read())
 
 
 def _read(source: Path, size: int) -> dict[str, Photos]:
     try:
-        files = sorted(_files(source), key=lambda item: item[0])
+        items = sorted(_items(source), key=lambda item: item[0])
     except (OSError, tarfile.TarError, EOFError) as error:
         raise UserError(
             f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error
+    photos = [parts for parts, file in items if file is not None]
     # A tar file may hold everything in one folder.
-    while files and len({parts[0] for parts, _ in files}) == 1 and len(files[0][0]) > 2:
-        files = [(parts[1:], file) for parts, file in files]
-    given = {parts[0] for parts, _ in files} <= {"train", "val", "test"} and len(files) > 0
-    grouped = defaultdict(list)
-    for parts, file in files:
-        part, rest = (parts[0], parts[1:]) if given else ("all", parts)
-        if len(rest) > 1:
-            grouped[part].append((rest, file))
-    names = tuple(sorted({rest[0] for items in grouped.values() for rest, _ in items}))
+    while photos and len({parts[0] for parts in photos}) == 1 and len(photos[0]) > 2:
+        photos = [parts[1:] for parts in photos]
+        items = [(parts[1:], file) for parts, file in items]
+    given = {parts[0] for parts in photos} <= {"train", "val", "test"} and len(photos) > 0
+    grouped, names = defaultdict(list), set()
+    for parts, file in items:
+        part, rest = (parts[:1], parts[1:]) if given else (("all",), parts)
+        if file is None and len(rest) == 1 and not is_hidden(rest[0]):
+            names.add(rest[0])  # a class even if it is empty
+        elif file is not None and len(rest) > 1:
+            names.add(rest[0])
+            grouped[part[0]].append((rest, file))
     if len(names) < 2:
         raise UserError(f"The data {source.name!r} needs two or more class folders: add them.")
     if given and not {"train", "test"} <= set(grouped):
         raise UserError(f"The data {source.name!r} lacks train/ or test/: give both, or neither.")
+    names = tuple(sorted(names))
     return {part: _decode(part, items, names, size) for part, items in grouped.items()}
 
 

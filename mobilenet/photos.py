@@ -102,21 +102,21 @@ def find_folder() -> tuple[Path, str]:
     )
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
 def is_photo(parts: Sequence[str]) -> bool:
     """Whether a path, folders and name, is of a photo by its suffix, and nothing of it hidden."""
-    return not any(map(_hidden, parts)) and Path(parts[-1]).suffix.lower() in SUFFIXES
+    return not any(map(is_hidden, parts)) and Path(parts[-1]).suffix.lower() in SUFFIXES
 
 
 def list_photos(folder: Path) -> Iterator[Path]:
     """Paths of the photos below a folder, nested ones too, sorted, by their suffix."""
     for path, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
-            if not _hidden(name) and Path(name).suffix.lower() in SUFFIXES:
+            if not is_hidden(name) and Path(name).suffix.lower() in SUFFIXES:
                 yield Path(path) / name
 
 
@@ -173,7 +173,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         raise UserError(
             f"The photo folder {str(folder)!r} cannot be read ({_reason(error)}): name another."
         ) from error
-    names = [name for name in names if not _hidden(name)]
+    names = [name for name in names if not is_hidden(name)]
     if len(names) < 2:
         found = f"one class folder, {names[0]!r}" if names else "no class folders"
         raise UserError(

@@ -107,13 +107,35 @@ def empty_class(folder):
     return folder
 
 
+def void_class(folder):
+    (write(folder, draw(6, size=SIZE)) / "void").mkdir()
+    return folder
+
+
+def void_class_in_a_tar(folder):
+    return packed(void_class(folder / "data"), folder / "x.tar", "w")
+
+
 def no_test(folder):
     write(folder / "train", draw(6, size=SIZE))
     write(folder / "val", draw(6, size=SIZE))
     return folder
 
 
-@pytest.mark.parametrize("make", [missing, no_tar, cut, one_class, few, empty_class, no_test])
+@pytest.mark.parametrize(
+    "make",
+    [
+        missing,
+        no_tar,
+        cut,
+        one_class,
+        few,
+        empty_class,
+        void_class,
+        void_class_in_a_tar,
+        no_test,
+    ],
+)
 def test_data_that_will_not_do(make, tmp_path):
     with pytest.raises(UserError) as raised:
         datasets.load(str(make(tmp_path)), SIZE, seed=0)

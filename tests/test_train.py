@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import draw, write
+from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from mobilenet import ROOT, classifier, train
+from mobilenet import ROOT, backbone, classifier, curves, evaluate, train
 from mobilenet.progress import ahead
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
@@ -31,7 +32,7 @@ def run(*arguments: str, module: str = "train") -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Three classes that differ in brightness."""
-    return write(tmp_path_factory.mktemp("data"), draw(60, classes=3, size=32))
+    return write(tmp_path_factory.mktemp("data") / "photos", draw(60, classes=3, size=32))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,16 @@ def test_what_a_run_leaves(whole):
         assert np.isfinite(row["loss"])
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert not (out / "checkpoint.npz").exists()
-    plan = json.loads((out / "run.json").read_text())
-    assert (plan["model"], plan["alpha"], plan["size"]) == ("mobilenetv1", 0.25, 32)
+    about = json.loads((out / "result.json").read_text())
+    command = "--model mobilenetv1 --data photos --alpha 0.25 --size 32 --epochs 4 --seed 0"
+    assert about["command"] == f"python -m mobilenet.train {command}"
+    assert about["photos"] == {"train": 114, "val": 30, "test": 36}
+    best = rows[about["best_epoch"] - 1]
+    assert best["val_loss"] == min(row["val_loss"] for row in rows)
+    assert about["val_accuracy"] == best["val_accuracy"]
+    assert f"{about['test_correct']} of 36 right" in said
+    with Image.open(out / "curves.png") as picture:
+        picture.load()
     model, names = classifier.load(out / "model.keras")
     assert names == ("class a", "class b", "class c")
     assert model.output_shape == (None, 3)
@@ -169,6 +178,50 @@ class TestCheckpoints:
             train.save(saved, self.PLAN, state, [], [])
         assert saved.read_bytes() == before
         assert [path.name for path in saved.parent.iterdir()] == ["checkpoint.npz"]
+
+
+def test_a_head_on_the_pretrained_backbone(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WEIGHTS", "bundled")
+    backbone.find_weights.cache_clear()
+    arguments = ["--model", "head", "--data", str(data), "--size", "64", "--epochs", "20"]
+    assert train.main([*arguments, "--out", str(tmp_path)]) == 0
+    about = json.loads((tmp_path / "result.json").read_text())
+    assert about["test_correct"] == 36
+    assert (about["weights"], about["alpha"], about["size"]) == ("bundled", 0.35, 64)
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 20
+    said = evaluate.main([str(tmp_path / "model.keras"), "--data", str(data)])
+    assert said == 0
+    assert "36 of 36 right" in capsys.readouterr().out
+    assert train.main([*arguments, "--out", str(tmp_path)]) == 1
+    assert "finished run" in capsys.readouterr().err
+    assert train.main([*arguments, "--alpha", "0.5"]) == 1, "there are no such weights"
+    assert one_sentence(capsys.readouterr().err.strip())
+    backbone.find_weights.cache_clear()
+
+
+@given(low=st.floats(-1e3, 1e3), width=st.floats(1e-3, 1e3), most=st.integers(2, 12))
+def test_ticks_are_round_few_and_inside(low, width, most):
+    ticks = curves.ticks(low, low + width, most)
+    assert len(ticks) <= most
+    slack = 1e-6 * (abs(low) + width)
+    assert all(low - slack <= tick <= low + width + slack for tick in ticks)
+    steps = np.diff(ticks)
+    assert np.allclose(steps, steps[:1] if len(steps) else 0, rtol=1e-3)
+
+
+def test_curves_show_what_there_is():
+    """One epoch or forty: black pixels (val), a red ring about the best one."""
+    for count in (1, 40):
+        rows = [
+            {"loss": 2 - i / 40, "val_loss": 2 - i / 50, "accuracy": i / 40, "val_accuracy": i / 50}
+            for i in range(count)
+        ]
+        pixels = np.asarray(curves.draw(rows, count)).astype(int)
+        red = (pixels[..., 0] - pixels[..., 2] > 100).nonzero()
+        assert len(red[0]) > 20
+        ends = red[1][red[1] < curves.WIDTH]  # of the left panel
+        where = 52 if count == 1 else curves.WIDTH - 16
+        assert abs(ends.mean() - where) < 4
 
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 64]))
