@@ -2,8 +2,8 @@
 
     python images/draw.py
 
-The overview shows the blocks of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2) and
-the cut. The convolutions read from left to right: the input, one sheet of D_F × D_F pixels a
+The overview shows the blocks of MobileNetV2 and the cut; bodies.py draws both networks and their
+blocks. The convolutions read from left to right: the input, one sheet of D_F × D_F pixels a
 channel; the kernels; the output, one sheet a channel. Blue is read, orange multiplies it, green is
 the sum. The letters are those of Howard et al. 2017 (arXiv 1704.04861).
 """
@@ -19,10 +19,10 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from mobilenet import cost  # noqa: E402 (found by the line above)
+from images import bodies  # noqa: E402 (found by the line above)
+from images.bodies import BLUE, GREEN, LINE, ORANGE, PALE, arrow  # noqa: E402
+from mobilenet import cost  # noqa: E402
 
-BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"  # as in utils.py
-PALE, LINE = "#fdf1d8", "#8c8c8c"  # a kernel that is not followed; the grid
 D_K, D_F, M, N = 3, 5, 3, 5  # the layer that is drawn
 PIXEL = (2, 2)  # column and row of the output value that is followed
 COLUMN, ROW = (0.48, 0.0), (0.25, 0.25)  # one pixel to the right, one pixel to the back
@@ -54,11 +54,6 @@ def block(side, middle):
 def heights(count):
     """The near edge of each of count sheets, first on top, stacked about the height 0."""
     return [STEP * ((count - 1) / 2 - index) - D_F * ROW[1] / 2 for index in range(count)]
-
-
-def arrow(axes, start, end, colour):
-    style = {"arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=style)
 
 
 def bracket(axes, x, lines, text, tick):
@@ -122,11 +117,7 @@ def picture(side, outputs, mixes, headings, texts):
     return figure
 
 
-# Side in pixels and channels of what each block of MobileNetV2 (α 1.0, 224 px) gives: the stem,
-# blocks 0 to 16, the last convolution.
-V2 = [(112, 32), (112, 16), *2 * [(56, 24)], *3 * [(28, 32)], *4 * [(14, 64)], *3 * [(14, 96)]]
-V2 += [*3 * [(7, 160)], (7, 320), (7, 1280)]
-CUT = 14  # index of block 13 in V2
+CUT = 14  # index of block 13 in bodies.v2_maps()
 
 
 def alpaca(axes, x, y, scale):
@@ -159,12 +150,12 @@ def overview():
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 100), ylim=(-18.5, 18.5), aspect="equal")
     axes.axis("off")
-    axes.add_patch(Rectangle((1.5, -6.5), 13, 13, facecolor="#e6efda", edgecolor=LINE))
+    axes.add_patch(Rectangle((1.5, -6.5), 13, 13, facecolor=bodies.PHOTO, edgecolor=LINE))
     alpaca(axes, 7, -1, 4.2)
     axes.text(8, -9, "a photo", ha="center", va="center", size=12)
     arrow(axes, (15.2, 0), (17.2, 0), LINE)
     left, edges = 18.0, []
-    for index, (side, channels) in enumerate(V2):
+    for index, (side, channels) in enumerate(bodies.v2_maps()):
         height, width = 2.2 * side**0.5, 0.75 + channels**0.5 / 10
         colour = ORANGE if index >= CUT else BLUE
         edges.append(left)
@@ -193,6 +184,9 @@ def overview():
 def figures():
     """Each figure with its file's name."""
     yield "overview.png", overview()
+    yield "v1_body.png", bodies.v1_body()
+    yield "v2_block.png", bodies.v2_block()
+    yield "v2_strip.png", bodies.v2_strip()
 
     reads = "an output value (green) = sum of {} (blue) × weights (orange)"
     takes = "multiply-adds:  {}      (as drawn: {:,})"
@@ -228,7 +222,7 @@ def figures():
 if __name__ == "__main__":
     for name, figure in figures():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
+        figure.savefig(buffer, format="png", dpi=bodies.DPI)
         # A palette: a quarter of the bytes, and the same ones each time.
         Image.open(buffer).convert("RGB").quantize(128).save(HERE / name, optimize=True)
         print(f"images/{name}: {(HERE / name).stat().st_size / 1000:.0f} kB")
