@@ -53,7 +53,7 @@ def mobilenet_v1(
     Raises UserError if size is no multiple of total_stride.
     """
     stride = _strides(size, total_stride)
-    x = inputs = keras.Input((size, size, 3))
+    x = inputs = keras.Input((size, size, 3), name="photo")
     x = _convolution(x, int(32 * alpha), 3, stride(2), ("conv1", "conv1_bn", "conv1_relu"))
     for i, (channels, s) in enumerate(V1_BODY, start=1):
         x = depthwise_separable(x, int(channels * alpha), stride(s), i)
@@ -75,7 +75,7 @@ def mobilenet_v2(
     The arguments are those of mobilenet_v1. α widens the last convolution only above 1.
     """
     stride = _strides(size, total_stride)
-    x = inputs = keras.Input((size, size, 3))
+    x = inputs = keras.Input((size, size, 3), name="photo")
     channels = make_divisible(32 * alpha)
     x = _convolution(x, channels, 3, stride(2), ("Conv1", "bn_Conv1", "Conv1_relu"))
     i = 0
