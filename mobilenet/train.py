@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import BUILD, UserError, command, curves, datasets
+from mobilenet import BUILD, ROOT, UserError, command, curves, datasets
 from mobilenet.files import DAMAGE, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
@@ -300,7 +300,9 @@ def finish(
         "date": date.today().isoformat(),
     }
     write_json(out / "result.json", about)
-    print(f"Test photos, asked once: {result}.\nThe model is {out / 'model.keras'}.", flush=True)
+    file = out / "model.keras"
+    file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+    print(f"Test photos, asked once: {result}.\nThe model is {file}.", flush=True)
 
 
 def save(path: Path, plan: Plan, state: list, history: list[dict], best: list) -> None:
