@@ -70,6 +70,22 @@ def confusion(classes, count=12):
     return utils.confusion_matrix(some_answers(photos)[0], photos.labels, photos.class_names)
 
 
+COUNTS = (10, 20, 50, 268)
+
+
+def three_ways():
+    ways = ("from scratch", "frozen, new head", "fine-tuned")
+    results = {way: [Result(30 + 8 * i + k, 68) for k in range(4)] for i, way in enumerate(ways)}
+    return utils.accuracy_by_count_plot(COUNTS, results, 0.5)
+
+
+def run(epochs):
+    return [
+        {"epoch": i, "accuracy": 1 - 0.5 / i, "val_accuracy": 1 - 0.6 / i}
+        for i in range(1, epochs + 1)
+    ]
+
+
 FIGURES = {
     "photo_grid, two classes": lambda: utils.photo_grid(some_photos()),
     "photo_grid, five classes": lambda: utils.photo_grid(some_photos(5)),
@@ -94,6 +110,12 @@ FIGURES = {
     "class_bars": lambda: utils.class_bars(
         {"llama": 0.8, "Arabian camel": 0.1, "a thing with a long name": 0.02}, "Said", "Bars."
     ),
+    "ways_plot": lambda: utils.ways_plot(
+        {"one way": [history()], "in two stages": [history(2), history(3)]}
+    ),
+    "accuracy_by_count_plot": lambda: three_ways(),
+    "runs_plot": lambda: utils.runs_plot({f"mobilenetv1, data {i}": run(9) for i in range(3)}),
+    "runs_plot, one epoch": lambda: utils.runs_plot({"mobilenetv2, cifar10": run(1)}),
     "ratio_plot": lambda: utils.ratio_plot(
         [1, 3, 5, 7], 2 ** np.arange(11), 1 / 2 ** np.arange(11) + 1 / np.c_[[1, 9, 25, 49]]
     ),
@@ -274,6 +296,23 @@ def test_curves_show_both_stages_and_ring_the_epoch_kept():
         assert last == 8
     alone = utils.learning_curves(head)
     assert "fine-tuning" not in alone.get_label()
+
+
+def test_stages_of_a_way_make_one_curve():
+    figure = utils.ways_plot({"one": [history(4)], "two": [history(2), history(3)]})
+    for axes in figure.axes:
+        solid = [line for line in axes.lines if line.get_label() in ("one", "two")]
+        assert [len(line.get_xdata()) for line in solid] == [5, 6]
+
+
+def test_intervals_are_those_of_the_counts():
+    (axes,) = three_ways().axes
+    for i, bars in enumerate(axes.containers):
+        (segments,) = (part.get_segments() for part in bars.lines[2])
+        for k, segment in enumerate(segments):
+            low, high = Result(30 + 8 * i + k, 68).interval
+            assert np.allclose(segment[:, 1], [low, high])
+            assert np.allclose(segment[:, 0], COUNTS[k], rtol=0.05)
 
 
 def test_grids_show_photos_of_each_class_once():
