@@ -383,7 +383,7 @@ def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
     runs: name → its lines of history.jsonl.
     """
     alt = f"Share right by epoch on validation and training photos of {', '.join(runs)}."
-    figure, all_axes = new_figure(4.2 * len(runs), 3.6, alt, 1, len(runs), squeeze=False)
+    figure, all_axes = new_figure(min(4.2 * len(runs), 12), 3.6, alt, 1, len(runs), squeeze=False)
     for axes, (name, rows) in zip(all_axes[0], runs.items(), strict=True):
         epochs = [row["epoch"] for row in rows]
         axes.plot(epochs, [row["accuracy"] for row in rows], "--", color=GREY, label="training")
