@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from PIL import Image
 
 from mobilenet import BUILD, UserError
@@ -454,7 +454,8 @@ def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
     for (name, values), (colour, style) in zip(losses.items(), looks, strict=False):
         axes.plot(values, style, color=colour, linewidth=2, label=name)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("step", fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("step, from 0", fontsize=11)
     axes.set_ylabel("cross-entropy, nats", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=11)
@@ -530,7 +531,7 @@ def top1_plot(families: dict[str, tuple], others: dict[str, tuple[float, float]]
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     axes.margins(0.1)
-    axes.set_xlabel("million multiply-adds, recounted", fontsize=11)
+    axes.set_xlabel("million multiply-adds", fontsize=11)
     axes.set_ylabel("top-1 on ImageNet, %, quoted", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=11, loc="lower right")

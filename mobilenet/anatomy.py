@@ -48,7 +48,7 @@ class Passage(NamedTuple):
     kept: float
 
 
-def spiral(count: int = 500) -> np.ndarray:
+def spiral(count: int = 300) -> np.ndarray:
     """Points along two turns of a spiral about the origin, float64 (count, 2) in [-1, 1]."""
     t = np.linspace(0.1, 1, count)
     return t[:, None] * np.stack([np.cos(4 * np.pi * t), np.sin(4 * np.pi * t)], axis=1)
@@ -211,7 +211,7 @@ def seconds_by_kind(
 
     What calling a layer costs is measured with one number to work on, and taken off each layer,
     down to 0 at the least. Layers alike are timed once; the medians of `cost.median_seconds`.
-    Raises UserError as that does.
+    Raises UserError as that does. The kinds come in the order of `cost.KINDS`, the others last.
     """
     works, all_keys = {}, []
     for model in models:
@@ -231,7 +231,9 @@ def seconds_by_kind(
     nothing = compiled(layers.ReLU(6.0), [(1,)])
     call, *times = cost.median_seconds([nothing, *works.values()], repeats)
     seconds = {key: max(0.0, time - call) for key, time in zip(works, times, strict=True)}
+    order = (*cost.KINDS, "BatchNorm", "ReLU6", "other")
+    found = [sorted({kind for kind, _ in keys}, key=order.index) for keys in all_keys]
     return [
-        {kind: math.fsum(seconds[key] for k, key in keys if k == kind) for kind, _ in keys}
-        for keys in all_keys
+        {kind: math.fsum(seconds[key] for k, key in keys if k == kind) for kind in kinds}
+        for kinds, keys in zip(found, all_keys, strict=True)
     ]
