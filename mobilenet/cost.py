@@ -219,7 +219,7 @@ def at_size(rows: Sequence[Row], before: int, after: int) -> list[Row]:
     The resolution multiplier ρ = after / before (V1 paper, section 3.4): maps, and with them a
     convolution's multiply-adds, go with ρ²; parameters and dense layers stay. Both sizes must be
     multiples of the network's total stride, else maps are rounded and this does not hold: raises
-    UserError if a map would not be whole.
+    UserError if a map would not be whole, as where a layer of its own pads (Keras's MobileNets).
     """
 
     def scaled(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, UserError, cost
+from mobilenet import ROOT, UserError, cost, networks
 from mobilenet.engine import keras
 
 kl = keras.layers
@@ -252,7 +252,7 @@ def test_an_unknown_kernel_is_refused(shape, layer):
 
 
 def test_another_size_is_counted_without_building_it():
-    rows = {size: cost.count(cost.build("mobilenet_v1", 0.25, size)) for size in (64, 160)}
+    rows = {size: cost.count(networks.mobilenet_v1(size, 0.25)) for size in (64, 160)}
     assert cost.at_size(rows[64], 64, 160) == rows[160]
     assert cost.at_size(rows[160], 160, 64) == rows[64]
     assert cost.at_size(rows[64], 64, 64) == rows[64]
@@ -260,7 +260,7 @@ def test_another_size_is_counted_without_building_it():
 
 def test_a_map_that_would_not_be_whole_is_refused():
     with pytest.raises(UserError, match=r"whole size with 65 for 64 pixels\.$"):
-        cost.at_size(cost.count(cost.build("mobilenet_v1", 0.25, 64)), 64, 65)
+        cost.at_size(cost.count(networks.mobilenet_v1(64, 0.25)), 64, 65)
 
 
 # --- Bytes and seconds ---
