@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from PIL import Image
 
 from mobilenet import BUILD, UserError
@@ -493,3 +493,124 @@ def _kinds_scatter(axes, horizontal: dict, vertical: dict) -> None:
     axes.tick_params(labelsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=11)
+
+
+# --- What the parts of MobileNet are for ---
+
+
+def passages_plot(points: np.ndarray, passages: dict) -> Figure:
+    """Points on the plane, then what came back of them through 2, 3, … dimensions and ReLU.
+
+    points (N, 2); passages maps a number of dimensions to an `anatomy.Passage`. Where the plane
+    was flattened to a line or a point, dots are vermilion crosses. Each panel has its own scale.
+    """
+    alt = "A spiral, and what comes back of it after ReLU in " + ", ".join(
+        f"{n} dimensions ({one.intact.mean():.0%} of the points intact)"
+        for n, one in passages.items()
+    )
+    figure, panels = new_figure(11, 2.6, alt + ".", 1, 1 + len(passages))
+    whole = np.ones(len(points), bool)
+    shown = {"before": (points, whole)}
+    shown |= {f"{n} dimensions": (one.back, one.intact) for n, one in passages.items()}
+    for axes, (title, (dots, intact)) in zip(panels, shown.items(), strict=True):
+        axes.scatter(*dots[intact].T, s=5, color=BLUE, label="intact")
+        axes.scatter(*dots[~intact].T, s=12, color=RED, marker="x", linewidth=1, label="flattened")
+        axes.set_title(title, fontsize=11)
+        axes.set(xticks=[], yticks=[])
+        axes.margins(0.1)
+        axes.set_box_aspect(1)
+    handles, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10, markerscale=2)
+    return figure
+
+
+def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
+    """Training loss in nats by step, a curve for each name."""
+    told = "; ".join(f"{name} from {one[0]:.2f} to {one[-1]:.2f}" for name, one in losses.items())
+    figure, axes = new_figure(7, 3.2, f"Training loss by step: {told}.")
+    looks = zip((BLUE, RED, GREEN), ("-", "--", ":"), strict=True)
+    for (name, values), (colour, style) in zip(losses.items(), looks, strict=False):
+        axes.plot(values, style, color=colour, linewidth=2, label=name)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("step, from 0", fontsize=11)
+    axes.set_ylabel("cross-entropy, nats", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=11)
+    return figure
+
+
+def clip_plot(largest: dict[str, float]) -> Figure:
+    """The largest number that comes to each ReLU6, front to back; above the line it is clipped."""
+    values = np.array(list(largest.values()))
+    alt = (
+        f"The largest number before each of {len(values)} ReLU6 layers: {values.min():.1f} to "
+        f"{values.max():.1f}; {(values > 6).sum()} of them above 6, where ReLU6 clips."
+    )
+    figure, axes = new_figure(9, 3, alt)
+    axes.bar(range(1, len(values) + 1), values, color=GREY)
+    axes.axhline(6, color=RED, linestyle="--", linewidth=2, label="ReLU6 clips here")
+    axes.set_xlim(0.3, len(values) + 0.7)
+    axes.set_xlabel("ReLU6 layer, front to back", fontsize=11)
+    axes.set_ylabel("largest number", fontsize=11)
+    axes.legend(fontsize=11)
+    return figure
+
+
+def shares_plot(shares: dict[str, dict[str, tuple[float, float]]]) -> Figure:
+    """Share of multiply-adds beside share of time, by kind of layer, a panel for each network.
+
+    shares maps a network to {kind: (share of multiply-adds, share of time)}, each in [0, 1].
+    """
+    kinds = list(dict.fromkeys(kind for network in shares.values() for kind in network))
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{kind} {a:.0%} and {b:.0%}" for kind, (a, b) in one.items())
+        for name, one in shares.items()
+    )
+    alt = f"Share of multiply-adds and share of time by kind of layer. {told}."
+    figure, panels = new_figure(10, 1 + 0.5 * len(kinds), alt, 1, len(shares), sharey=True)
+    places = np.arange(len(kinds))
+    for axes, (name, network) in zip(np.atleast_1d(panels), shares.items(), strict=True):
+        both = np.array([network.get(kind, (0, 0)) for kind in kinds])
+        for values, offset, colour, label in (
+            (both[:, 0], -0.2, BLUE, "multiply-adds"),
+            (both[:, 1], 0.2, ORANGE, "time"),
+        ):
+            bars = axes.barh(places + offset, values, 0.38, color=colour, label=label)
+            axes.bar_label(bars, fmt="{:.0%}", padding=3, fontsize=10)
+        axes.set_title(name, fontsize=12)
+        axes.set_yticks(places, kinds, fontsize=11)
+        axes.set(xlim=(0, 1.12), xticks=[])
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.invert_yaxis()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def top1_plot(families: dict[str, tuple], others: dict[str, tuple[float, float]]) -> Figure:
+    """Top-1 on ImageNet, in per cent, against multiply-adds in millions, logarithmic.
+
+    families maps a name to (millions, top1), arrays (models,); others to one network's two numbers.
+    """
+    alt = (
+        "Top-1 accuracy on ImageNet against multiply-adds on a logarithmic axis: "
+        f"{' and '.join(families)} as clouds of dots, {', '.join(others)} to the right of them."
+    )
+    figure, axes = new_figure(8, 4.4, alt)
+    looks = zip((BLUE, ORANGE, GREEN), "oD^", strict=True)
+    for (name, (millions, top1)), (colour, mark) in zip(families.items(), looks, strict=False):
+        axes.scatter(millions, top1, s=45, color=colour, marker=mark, label=name, zorder=3)
+    for name, (millions, top1) in others.items():
+        axes.scatter(millions, top1, s=45, color=GREY, marker="s")
+        place = {"textcoords": "offset points", "ha": "center", "fontsize": 10}
+        axes.annotate(name, (millions, top1), (0, 7), **place)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.margins(0.1)
+    axes.set_xlabel("million multiply-adds", fontsize=11)
+    axes.set_ylabel("top-1 on ImageNet, %, quoted", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=11, loc="lower right")
+    return figure

@@ -6,6 +6,7 @@ Layers are named as in keras.applications, so weights go across by name or in or
 Photos are scaled to [-1, 1].
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from mobilenet import UserError
@@ -44,19 +45,22 @@ def mobilenet_v1(
     classes: int = 1000,
     dropout: float = 1e-3,
     total_stride: int = 32,
+    block: Callable[[Any, int, int, int], Any] | None = None,
 ) -> Any:
     """MobileNetV1: float32 photos (B, size, size, 3) in [-1, 1] → logits (B, classes).
 
     alpha: width multiplier α, above 0. dropout: share of the pooled features put to zero while
     training, in [0, 1). total_stride: pixels to a position of the last feature map; the papers' 32
-    leaves one position of a photo of 32 pixels, so take 8 or 4 there: the first strides become 1.
+    leaves one position of a photo of 32 pixels, so take 16 or 8 there: the first strides become 1.
+    block: what V1_BODY is built of, by default depthwise_separable; the paper's comparison takes
+    full_convolution (its table 4).
     Raises UserError if size is no multiple of total_stride.
     """
-    stride = _strides(size, total_stride)
+    stride, block = _strides(size, total_stride), block or depthwise_separable
     x = inputs = keras.Input((size, size, 3), name="photo")
     x = _convolution(x, int(32 * alpha), 3, stride(2), ("conv1", "conv1_bn", "conv1_relu"))
     for i, (channels, s) in enumerate(V1_BODY, start=1):
-        x = depthwise_separable(x, int(channels * alpha), stride(s), i)
+        x = block(x, int(channels * alpha), stride(s), i)
     x = layers.GlobalAveragePooling2D(keepdims=True, name="global_average_pooling2d")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     x = layers.Conv2D(classes, 1, name="conv_preds")(x)
@@ -99,10 +103,17 @@ def depthwise_separable(x: Any, channels: int, stride: int, i: int) -> Any:
     return _convolution(x, channels, 1, 1, (f"conv_pw_{i}", f"conv_pw_{i}_bn", f"conv_pw_{i}_relu"))
 
 
-def inverted_residual(x: Any, expansion: int, channels: int, stride: int, i: int) -> Any:
+def full_convolution(x: Any, channels: int, stride: int, i: int) -> Any:
+    """What V1's block stands for: one 3 × 3 convolution, with BatchNorm and ReLU6."""
+    return _convolution(x, channels, 3, stride, (f"conv_{i}", f"conv_{i}_bn", f"conv_{i}_relu"))
+
+
+def inverted_residual(
+    x: Any, expansion: int, channels: int, stride: int, i: int, shortcut: bool = True
+) -> Any:
     """V2's block (its table 1): 1 × 1 expansion, 3 × 3 depthwise, linear 1 × 1 projection.
 
-    The input is added where its shape is the output's.
+    The input is added where its shape is the output's, unless shortcut is False.
     """
     name = f"block_{i}_" if i else "expanded_conv_"
     start = x
@@ -112,7 +123,7 @@ def inverted_residual(x: Any, expansion: int, channels: int, stride: int, i: int
     names = (f"{name}depthwise", f"{name}depthwise_BN", f"{name}depthwise_relu")
     x = _depthwise(x, stride, names)
     x = _convolution(x, channels, 1, 1, (f"{name}project", f"{name}project_BN"))
-    if x.shape == start.shape:
+    if shortcut and x.shape == start.shape:
         x = layers.Add(name=f"{name}add")([start, x])
     return x
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, UserError, cost
+from mobilenet import ROOT, UserError, cost, networks
 from mobilenet.engine import keras
 
 kl = keras.layers
@@ -248,78 +248,19 @@ def test_an_unknown_kernel_is_refused(shape, layer):
         counted(shape, layer)
 
 
-# --- Whole networks ---
+# --- Other sizes ---
 
 
-@pytest.mark.parametrize(
-    ("alpha", "size", "multiply_adds", "parameters"),
-    [
-        (1.0, 224, 568_740_352, 4_210_088),
-        (0.75, 224, 325_400_448, 2_570_000),
-        (0.5, 224, 149_497_088, 1_320_648),
-        (0.25, 224, 41_030_272, 460_000),
-        (1.0, 192, 418_121_728, 4_210_088),
-        (1.0, 160, 290_675_200, 4_210_088),
-        (1.0, 128, 186_400_768, 4_210_088),
-        (0.5, 160, 76_524_800, 1_320_648),
-    ],
-)
-def test_v1(alpha, size, multiply_adds, parameters):
-    total = cost.totals(cost.count(cost.build("mobilenet_v1", alpha, size)))
-    assert total.multiply_adds == multiply_adds
-    assert round(total.parameters / 1e4) == round(parameters / 1e4)
+def test_another_size_is_counted_without_building_it():
+    rows = {size: cost.count(networks.mobilenet_v1(size, 0.25)) for size in (64, 160)}
+    assert cost.at_size(rows[64], 64, 160) == rows[160]
+    assert cost.at_size(rows[160], 160, 64) == rows[64]
+    assert cost.at_size(rows[64], 64, 64) == rows[64]
 
 
-def test_v1_shares():
-    rows = cost.count(cost.build("mobilenet_v1"))
-    kinds, total = cost.by_kind(rows), cost.totals(rows)
-    shares = {kind: 100 * part.multiply_adds / total[0] for kind, part in kinds.items()}
-    # 1.91 %: the paper's 1.19 % does not agree with its own 10.8 of 569 million.
-    expected = {"standard": 1.91, "depthwise": 3.06, "pointwise": 94.86, "dense": 0.18}
-    assert {kind: round(share, 2) for kind, share in shares.items()} == expected
-    assert kinds["pointwise"].multiply_adds + kinds["dense"].multiply_adds == 540_516_352
-    assert kinds["depthwise"].multiply_adds == 17_385_984
-    # The paper's shares of parameters leave out the classifier's 1,000 biases.
-    weights = {kind: part.parameters - 1000 * (kind == "dense") for kind, part in kinds.items()}
-    shares = {kind: round(100 * part / sum(weights.values()), 2) for kind, part in weights.items()}
-    assert shares == {"standard": 0.02, "depthwise": 1.06, "pointwise": 74.59, "dense": 24.33}
-
-
-def test_v1_with_full_convolutions():
-    rows = cost.count(cost.build("mobilenet_v1"))
-    multiply_adds = parameters = 0
-    for row in rows:  # one 3 × 3 layer where a depthwise and a pointwise one were
-        times = {"depthwise": 0, "pointwise": 9}.get(row.kind, 1)
-        multiply_adds += times * row.multiply_adds
-        parameters += times * row.parameters
-    assert round((multiply_adds - rows[-1].multiply_adds) / 1e6) == 4866
-    assert round(parameters / 1e6, 1) == 29.3
-
-
-V2 = {  # α: million parameters, then million multiply-adds (truncated) from 224 pixels down
-    1.4: (6.06, 582),
-    1.3: (5.34, 509),
-    1.0: (3.47, 300, 221, 154, 99, 56),
-    0.75: (2.61, 209, 153, 107, 69, 39),
-    0.5: (1.95, 97, 71, 50, 32, 18),
-    0.35: (1.66, 59, 43, 30, 20, 11),
-}
-
-
-@pytest.mark.parametrize("alpha", V2)
-def test_the_22_published_v2_models(alpha):
-    parameters, *published = V2[alpha]
-    for size, millions in zip((224, 192, 160, 128, 96), published, strict=False):
-        total = cost.totals(cost.count(cost.build("mobilenet_v2", alpha, size)))
-        assert total.multiply_adds // 10**6 == millions
-        assert round(total.parameters / 1e6, 2) == parameters
-
-
-def test_v2_to_the_digit():
-    rows = cost.count(cost.build("mobilenet_v2"))
-    assert cost.totals(rows) == (300_774_272, 3_470_760)
-    assert len(rows) == 53
-    assert sum(row.kind == "depthwise" for row in rows) == 17
+def test_a_map_that_would_not_be_whole_is_refused():
+    with pytest.raises(UserError, match=r"whole size with 65 for 64 pixels\.$"):
+        cost.at_size(cost.count(networks.mobilenet_v1(64, 0.25)), 64, 65)
 
 
 # --- Bytes and seconds ---

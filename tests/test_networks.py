@@ -88,3 +88,25 @@ def test_sizes_that_will_not_do(size, total_stride):
 def test_channels_are_multiples_of_eight(channels, expected):
     assert networks.make_divisible(channels) == expected
     assert networks.make_divisible(channels) >= 0.9 * channels
+
+
+def test_full_convolutions_keep_the_shapes_of_the_body():
+    full = networks.mobilenet_v1(64, 0.25, 10, block=networks.full_convolution)
+    thin = networks.mobilenet_v1(64, 0.25, 10)
+    for i in range(1, 14):
+        convolution = full.get_layer(f"conv_{i}")
+        assert convolution.kernel_size == (3, 3)
+        assert convolution.output.shape == thin.get_layer(f"conv_pw_{i}").output.shape
+    assert not any(isinstance(one, keras.layers.DepthwiseConv2D) for one in full.layers)
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "stride", "channels", "joined"),
+    [(True, 1, 16, True), (False, 1, 16, False), (True, 2, 16, False), (True, 1, 24, False)],
+)
+def test_the_input_is_added_where_it_fits(shortcut, stride, channels, joined):
+    inputs = keras.Input((8, 8, 16))
+    outputs = networks.inverted_residual(inputs, 6, channels, stride, 1, shortcut)
+    model = keras.Model(inputs, outputs)
+    assert any(isinstance(one, keras.layers.Add) for one in model.layers) is joined
+    assert model.output_shape == (None, 8 // stride, 8 // stride, channels)

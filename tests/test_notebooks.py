@@ -34,6 +34,7 @@ WIDEST, TALLEST = 12 * 96, 7 * 96  # inches at 96 dots each
 # A knob to turn in each notebook, with its value as committed and another.
 TURNED = {
     "01_convolution_cost": ("N = 64", "N = 48"),
+    "02_mobilenet_architecture": ("ALPHA = 1.0", "ALPHA = 0.5"),
     "03_alpaca_classifier": ('"rotation": 15', '"rotation": 30'),
     "04_fine_tuning": ('CUT = "block_13_expand"', 'CUT = "block_12_expand"'),
 }

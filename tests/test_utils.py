@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 import utils
-from mobilenet import UserError
+from mobilenet import UserError, anatomy, published
 from mobilenet.photos import split
 from mobilenet.training import History, Result
 
@@ -86,6 +86,11 @@ def run(epochs):
     ]
 
 
+def passages(dimensions):
+    points = anatomy.spiral(100)
+    return utils.passages_plot(points, {n: anatomy.passage(points, n, n) for n in dimensions})
+
+
 FIGURES = {
     "photo_grid, two classes": lambda: utils.photo_grid(some_photos()),
     "photo_grid, five classes": lambda: utils.photo_grid(some_photos(5)),
@@ -124,6 +129,20 @@ FIGURES = {
     ),
     "speed_against_intensity_plot": lambda: utils.speed_against_intensity_plot(
         by_kind(0.5, 100), by_kind(1e8, 1e11)
+    ),
+    "passages_plot": lambda: passages((2, 3, 5, 15, 30)),
+    "passages_plot of one": lambda: passages((30,)),
+    "losses_plot": lambda: utils.losses_plot(
+        {"with": np.geomspace(1.4, 0.01, 20), "without": np.geomspace(1.4, 0.5, 20)}
+    ),
+    "clip_plot": lambda: utils.clip_plot({str(i): 5 + i**1.2 for i in range(35)}),
+    "shares_plot": lambda: utils.shares_plot(
+        {name: dict.fromkeys(KINDS, (0.2, 0.2)) for name in ("V1", "V2")}
+    ),
+    "shares_plot, one kind has all": lambda: utils.shares_plot({"V1": {"pointwise": (1, 1)}}),
+    "top1_plot": lambda: utils.top1_plot(
+        {"V1": (np.array([40, 570]), np.array([50, 70])), "V2": (np.array([300]), np.array([72]))},
+        {name: (one.millions, one.top1) for name, one in published.OTHERS.items()},
     ),
 }
 
