@@ -16,6 +16,7 @@ from mobilenet import UserError
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.files import DAMAGE, replacing
+from mobilenet.progress import progress
 from mobilenet.training import probabilities
 
 BATCH = 32
@@ -87,7 +88,9 @@ def compiled(model: Any) -> Any:
 
     def predict(photos: np.ndarray) -> np.ndarray:
         starts = range(0, len(photos), BATCH)
-        batches = [forward(tf.constant(photos[i : i + BATCH])) for i in starts]
-        return probabilities(np.concatenate(batches))
+        shown = progress(starts, len(starts), "Answers")
+        return probabilities(
+            np.concatenate([forward(tf.constant(photos[i : i + BATCH])) for i in shown])
+        )
 
     return predict

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from mobilenet import BUILD, ROOT, UserError, command, curves, datasets
 from mobilenet.files import DAMAGE, replacing, write_json
@@ -25,9 +26,11 @@ from mobilenet.progress import ahead, progress
 MODELS = ("mobilenetv1", "mobilenetv2", "head")
 BATCH = 64
 RATE, WARM_UP, DECAY = 2e-3, 0.05, 0.05  # AdamW's highest rate, share of the steps, weight decay
-SMOOTHING = 0.1  # of the labels, with more than two classes
+SMOOTHING = 0.1  # of the labels
 DROPOUT = 0.1
 SHIFT = 8  # a crop is shifted by up to size / 8 pixels either way
+SMALL = 96  # px; photos from here on are cropped closer, too
+SIDE = 0.6  # share of a photo's side that a closer crop has at the least
 HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
 
 
@@ -66,7 +69,9 @@ def build(plan: Plan) -> Any:
 
 
 def augment(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Photos, uint8 (B, S, S, 3), half of them mirrored, all shifted, edges mirrored outwards."""
+    """Photos, uint8 (B, S, S, 3), half of them mirrored, all shifted, edges mirrored outwards; from
+    SMALL pixels on, a square of them is cut out and scaled back.
+    """
     size = photos.shape[1]
     pad = size // SHIFT
     wide = np.pad(photos, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
@@ -75,6 +80,12 @@ def augment(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mirror = rng.random(len(photos)) < 0.5
     for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
         crop = wide[i, top : top + size, left : left + size]
+        if size >= SMALL:
+            side = size * rng.uniform(SIDE, 1)
+            x, y = rng.uniform(0, size - side, 2)
+            image = Image.fromarray(crop)
+            box = (x, y, x + side, y + side)
+            crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
         out[i] = crop[:, ::-1] if mirror[i] else crop
     return out
 
@@ -118,9 +129,10 @@ def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             logits = network(scale(batch), training=True)
             if one:
-                targets = tf.cast(labels == 0, tf.float32)[:, None]
+                first = (labels == 0)[:, None]
+                targets = tf.cast(first, tf.float32) * (1 - SMOOTHING) + SMOOTHING / 2
                 losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-                right = (logits > 0) == (targets > 0)
+                right = (logits > 0) == first
             else:
                 targets = tf.one_hot(labels, classes) * (1 - SMOOTHING) + SMOOTHING / classes
                 losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)

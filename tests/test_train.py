@@ -246,6 +246,18 @@ def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
     assert np.array_equal(shown, train.augment(photos, np.random.default_rng(seed)))
 
 
+@given(seed=st.integers(0, 2**32))
+def test_larger_photos_are_cropped_closer(seed):
+    """A ramp stays a ramp: as steep as before, or up to 1 / SIDE times less, or mirrored."""
+    ramp = np.broadcast_to(np.arange(96)[None, :, None], (4, 96, 96, 3)).astype(np.uint8)
+    shown = train.augment(ramp, np.random.default_rng(seed)).astype(int)
+    middle = shown[:, 40:56, 40:56]
+    steep = (middle[:, :, -1] - middle[:, :, 0]) / 15
+    assert (np.abs(steep) <= 1.1).all()
+    assert (np.abs(steep) >= train.SIDE - 0.1).all()
+    assert (middle == middle[:, :1]).all(), "rows are alike"
+
+
 def test_the_rate_rises_then_falls():
     rates = [train.rate(done) for done in np.linspace(0, 1, 101)]
     top = int(np.argmax(rates))
