@@ -48,13 +48,23 @@ def assemble(backbone: Backbone, trained: Any) -> Any:
     return keras.Model(photo, outputs, name="classifier")
 
 
-def save(path: Path, model: Any, class_names: Sequence[str]) -> None:
-    """Write a classifier and its class names to a `.keras` file, atomically."""
-    card = {"class_names": list(class_names)}
+def save(path: Path, model: Any, class_names: Sequence[str], **about: Any) -> None:
+    """Write a classifier and its class names to a `.keras` file, atomically.
+
+    about: more for its card, JSON values by name.
+    """
+    card = {"class_names": list(class_names), **about}
     with replacing(path) as new:
         model.save(new)
         with zipfile.ZipFile(new, "a") as archive:
             archive.writestr(CARD, json.dumps(card, ensure_ascii=False))
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What `save` wrote about a classifier; empty for a model of others."""
+    with zipfile.ZipFile(path) as archive:
+        named = CARD in archive.namelist()
+        return dict(json.loads(archive.read(CARD))) if named else {}
 
 
 def load(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -62,16 +72,11 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     if not path.is_file():
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            named = CARD in archive.namelist()
-            card = json.loads(archive.read(CARD)) if named else {"class_names": []}
-        names = tuple(str(name) for name in card["class_names"])
+        names = tuple(str(name) for name in read_card(path).get("class_names", ()))
         model = keras.models.load_model(path, compile=False)
     except DAMAGE as error:
-        raise UserError(
-            f"{path} is no model, or damaged: make it again with `make run`."
-        ) from error
-    if not named or model.output_shape[-1] != (1 if len(names) == 2 else len(names)):
+        raise UserError(f"{path} is no model, or damaged: make it again.") from error
+    if not names or model.output_shape[-1] != (1 if len(names) == 2 else len(names)):
         raise UserError(f"{path} does not name its classes: use a model that this project saved.")
     return model, names
 

@@ -24,17 +24,17 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def number(kind: type, least: float) -> Callable[[str], Any]:
-    """A type for an argument: a number of this kind, `least` or more."""
+def number(kind: type, least: float, most: float) -> Callable[[str], Any]:
+    """A type for an argument: a number of this kind from `least` to `most`."""
 
     def read(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not least <= value < math.inf:
+        if not least <= value <= most:
             what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text} is not {what} of {least} or more")
+            raise argparse.ArgumentTypeError(f"{text} is not {what} from {least:,} to {most:,}")
         return value
 
     return read

@@ -6,6 +6,7 @@
 A .tar or .tar.gz file of either is read as it is, without unpacking it.
 """
 
+import hashlib
 import io
 import os
 import tarfile
@@ -18,18 +19,19 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError
+from mobilenet.files import DAMAGE
 from mobilenet.photos import (
     FEWEST,
     Photos,
     is_hidden,
     is_photo,
-    list_photos,
     read_or_reason,
     split,
 )
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+PARTS = ("train", "val", "test")
 VAL_SHARE = 0.1  # of the training photos, where the test photos are given
 
 
@@ -75,48 +77,64 @@ def _cifar10(size: int) -> dict[str, Photos]:
 
 
 def _items(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(parts of the name below source, what Pillow can open) of every photo; None for a folder."""
+    """(parts of the name below source, what Pillow can open) of every photo; None for a folder.
+    Nothing hidden; links to folders are followed, once.
+    """
     if source.is_dir():
-        for path, folders, _ in os.walk(source):
-            for folder in folders:
-                yield (Path(path) / folder).relative_to(source).parts, None
-        for path in list_photos(source):
-            yield path.relative_to(source).parts, path
+        seen = set()
+        for path, folders, names in os.walk(source, followlinks=True):
+            real = os.path.realpath(path)
+            folders[:] = [] if real in seen else [name for name in folders if not is_hidden(name)]
+            if real not in seen:
+                inside = Path(path).relative_to(source).parts
+                yield from (((*inside, name), None) for name in folders)
+                yield from (((*inside, n), Path(path) / n) for n in names if is_photo((n,)))
+            seen.add(real)
         return
     with tarfile.open(source) as tar:
         for member in tar:
             parts = Path(member.name).parts
-            if member.isdir():
+            if member.isdir() and not any(map(is_hidden, parts)):
                 yield parts, None
-            elif member.isfile() and is_photo(parts):
+            elif (member.isfile() or member.islnk()) and is_photo(parts):
                 yield parts, io.BytesIO(tar.extractfile(member).read())
 
 
 def _read(source: Path, size: int) -> dict[str, Photos]:
     try:
         items = sorted(_items(source), key=lambda item: item[0])
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (*DAMAGE, tarfile.TarError) as error:
         raise UserError(
             f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error
-    photos = [parts for parts, file in items if file is not None]
+    items = [item for item in items if item[0]]
     # A tar file may hold everything in one folder.
-    while photos and len({parts[0] for parts in photos}) == 1 and len(photos[0]) > 2:
-        photos = [parts[1:] for parts in photos]
-        items = [(parts[1:], file) for parts, file in items]
-    given = {parts[0] for parts in photos} <= {"train", "val", "test"} and len(photos) > 0
+    while items and len({parts[0] for parts, _ in items}) == 1:
+        items = [(parts[1:], file) for parts, file in items if len(parts) > 1]
+    photos = [parts for parts, file in items if file is not None]
+    given = any(parts[0] == "train" and len(parts) > 2 for parts in photos)
+    if given:
+        # Photos that lie beside the parts belong to nobody, a folder of them may be meant as one.
+        others = sorted({parts[0] for parts in photos if len(parts) > 1} - set(PARTS))
+        if others:
+            raise UserError(
+                f"The data {source.name!r} holds {others[0]!r} beside train/: name it val or test, "
+                "or move it away."
+            )
+        items = [item for item in items if item[0][0] in PARTS]
+    else:
+        items = [(("all", *parts), file) for parts, file in items]
     grouped, names = defaultdict(list), set()
-    for parts, file in items:
-        part, rest = (parts[:1], parts[1:]) if given else (("all",), parts)
-        if file is None and len(rest) == 1 and not is_hidden(rest[0]):
+    for (part, *rest), file in items:
+        if file is None and len(rest) == 1:
             names.add(rest[0])  # a class even if it is empty
         elif file is not None and len(rest) > 1:
             names.add(rest[0])
-            grouped[part[0]].append((rest, file))
+            grouped[part].append((rest, file))
     if len(names) < 2:
         raise UserError(f"The data {source.name!r} needs two or more class folders: add them.")
     if given and not {"train", "test"} <= set(grouped):
-        raise UserError(f"The data {source.name!r} lacks train/ or test/: give both, or neither.")
+        raise UserError(f"The data {source.name!r} lacks photos in test/: give both, or neither.")
     names = tuple(sorted(names))
     return {part: _decode(part, items, names, size) for part, items in grouped.items()}
 
@@ -136,9 +154,25 @@ def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos
     counts = np.bincount(labels, minlength=len(names))
     for name, count in zip(names, counts, strict=True):
         if count < (1 if part in ("val", "test") else FEWEST):
-            raise UserError(f"Class {name!r} has {count} readable photos for {part}: add some.")
+            where = "" if part == "all" else f" in {part}/"
+            raise UserError(f"Class {name!r} has {count} readable photos{where}: add some.")
     files = tuple("/".join(rest) for rest in kept)
     return Photos(files, np.stack(images), labels, names, tuple(left_out))
+
+
+def describe(parts: dict[str, Photos]) -> str:
+    """How many photos each part holds, and which files were left out and why (ten by name)."""
+    lines = [", ".join(f"{part} {len(parts[part])}" for part in PARTS) + " photos."]
+    left_out = list(dict.fromkeys(item for part in PARTS for item in parts[part].left_out))
+    if left_out:
+        lines.append(f"{len(left_out)} files left out:")
+        lines += [f"  {file} ({reason})" for file, reason in left_out[:10]]
+    return "\n".join(lines)
+
+
+def fingerprint(photos: Photos) -> str:
+    """Twelve hexadecimal digits that change with the names of the files and their classes."""
+    return hashlib.sha256("\n".join(photos.files).encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def check_classes(photos: Photos, names: tuple[str, ...]) -> None:

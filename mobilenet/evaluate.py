@@ -33,7 +33,7 @@ def answers(p: np.ndarray, photos: Photos) -> str:
         others = np.argsort(-counts[k], kind="stable")
         others = [f"{photos.class_names[j]} {counts[k, j]}" for j in others if counts[k, j]]
         recall, precision = f"{right} of {is_it}", f"{right} of {called}"
-        lines.append(f"{name:<{width}}  {recall:>12}  {precision:>12}  {', '.join(others[:5])}")
+        lines.append(f"{name:<{width}}  {recall:>12}  {precision:>12}  {', '.join(others)}")
     return "\n".join(lines)
 
 
@@ -45,20 +45,30 @@ def costs(model, path: Path) -> str:
     (seconds,) = cost.median_seconds([lambda: compute(photo)], REPEATS)
     total = cost.totals(cost.count(model))
     return (
-        f"{total.multiply_adds / 1e6:.1f} million multiply-adds, {model.count_params():,} "
-        f"parameters, {path.stat().st_size / 1e6:.1f} MB on disk, "
+        f"{total.multiply_adds / 1e6:.1f} million multiply-adds, {total.parameters:,} parameters "
+        f"of convolution and dense layers, {path.stat().st_size / 1e6:.1f} MB on disk, "
         f"{1000 * seconds:.1f} ms for one photo"
     )
 
 
-def evaluate(path: Path, data: str | None, seed: int) -> int:
-    """Print what a saved classifier costs and, given data, how it answers for its test photos."""
+def evaluate(path: Path, data: str | None, seed: int | None) -> int:
+    """Print what a saved classifier costs and, given data, how it answers for its test photos.
+
+    Without a seed, the split is that of the training.
+    """
     model, names = classifier.load(path)
     print(costs(model, path), flush=True)
-    if data:
-        photos = datasets.load(data, model.input_shape[1], seed)["test"]
-        datasets.check_classes(photos, names)
-        print(answers(classifier.compiled(model)(photos.images), photos))
+    if data is None:
+        print("Name photos by --data to have its answers counted.")
+        return 0
+    card = classifier.read_card(path)
+    parts = datasets.load(data, model.input_shape[1], card.get("seed", 0) if seed is None else seed)
+    photos = parts["test"]
+    datasets.check_classes(photos, names)
+    print(datasets.describe(parts))
+    if card.get("test", datasets.fingerprint(photos)) != datasets.fingerprint(photos):
+        print("These are not the test photos of its training: it may have learned from some.")
+    print(answers(classifier.compiled(model)(photos.images), photos))
     return 0
 
 
@@ -67,7 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.Parser("python -m mobilenet.evaluate", __doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a .keras file that mobilenet.train wrote")
     parser.add_argument("--data", help="cifar10, or a folder or tar file of class folders")
-    parser.add_argument("--seed", type=command.number(int, 0), default=0, help="of the split")
+    parser.add_argument(
+        "--seed", type=command.number(int, 0, 2**32 - 1), help="of the split; the training's"
+    )
     chosen = parser.parse_args(arguments)
     return command.run(lambda: evaluate(chosen.model, chosen.data, chosen.seed))
 

@@ -8,6 +8,7 @@ the epoch it was in, to the same weights. What is random depends on the seed and
 
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -29,13 +30,16 @@ RATE, WARM_UP, DECAY = 2e-3, 0.05, 0.05  # AdamW's highest rate, share of the st
 SMOOTHING = 0.1  # of the labels
 DROPOUT = 0.1
 SHIFT = 8  # a crop is shifted by up to size / 8 pixels either way
-SMALL = 96  # px; photos from here on are cropped closer, too
+SMALL = 64  # px; photos from here on are cropped closer, too
 SIDE = 0.6  # share of a photo's side that a closer crop has at the least
+CHECKPOINT, RESULT = "checkpoint.npz", "result.json"  # of a run that goes on, that has ended
 HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
 
 
 class Plan(NamedTuple):
-    """What makes two runs the same run. alpha and size are None for the backbone's own."""
+    """What makes two runs the same run. alpha and size are None for the backbone's own; files is
+    the fingerprint of the photos' names, part by part.
+    """
 
     model: str
     alpha: float | None
@@ -44,10 +48,12 @@ class Plan(NamedTuple):
     data: str
     seed: int
     classes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def command(self) -> str:
         """The command that makes this run, without folders of this machine."""
-        words = [f"python -m mobilenet.train --model {self.model} --data {self.data}"]
+        data = shlex.quote(self.data)
+        words = [f"python -m mobilenet.train --model {self.model} --data {data}"]
         words += [f"--alpha {self.alpha:g}"] if self.alpha else []
         words += [f"--size {self.size}"] if self.size else []
         return " ".join([*words, f"--epochs {self.epochs} --seed {self.seed}"])
@@ -62,10 +68,12 @@ def build(plan: Plan) -> Any:
     tf.config.experimental.enable_op_determinism()
     make = {"mobilenetv1": networks.mobilenet_v1, "mobilenetv2": networks.mobilenet_v2}[plan.model]
     logits = 1 if len(plan.classes) == 2 else len(plan.classes)
-    stride = (
-        32 if plan.size >= 96 else 16
-    )  # of photos of 32 pixels, the paper's leaves one position
-    return make(plan.size, plan.alpha, logits, DROPOUT, stride)
+    return make(plan.size, plan.alpha, logits, DROPOUT, total_stride(plan.size))
+
+
+def total_stride(size: int) -> int:
+    """The total stride for photos of so many pixels: the paper's 32 leaves one position of 32."""
+    return 32 if size >= SMALL else 16
 
 
 def augment(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -149,13 +157,13 @@ def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
     return step, forward
 
 
-def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
+def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
     """Train from scratch, and leave in out: history.jsonl (a line an epoch) and curves.png from
     the first epoch on; model.keras, of the epoch with the lowest loss on the val photos, and
     result.json at the end; checkpoint.npz until then. Returns 0.
 
-    With resume, a run in out is gone on with. Raises UserError if out holds one and resume is
-    false, or if it is another one, or damaged.
+    A run that was stopped in out is gone on with. Raises UserError if it is another one, or
+    damaged.
     """
     from mobilenet.engine import keras
 
@@ -164,12 +172,12 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(network.trainable_variables)
     state = [*network.variables, *optimizer.variables]
-    checkpoint = out / "checkpoint.npz"
+    checkpoint = out / CHECKPOINT
     history, best = [], network.get_weights()
     if checkpoint.exists():
-        if not resume:
-            raise UserError(f"{out} holds a run: add --resume, or name another folder by --out.")
         history, best = restore(checkpoint, plan, state, len(best))
+        write_history(out, history)  # it may have been stopped before that
+        print(f"Going on after epoch {len(history)}.", flush=True)
     step, forward = compile_step(network, optimizer)
     count = max(1, len(parts["train"]) // BATCH)
     for epoch in range(len(history), plan.epochs):
@@ -180,9 +188,9 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
             optimizer.learning_rate.assign(rate((epoch + i / count) / plan.epochs))
             sums = step(photos, labels)
             loss, right, seen = loss + float(sums[0]), right + int(sums[1]), seen + len(labels)
-        if not math.isfinite(loss):
-            raise UserError(f"The loss is no number any more at epoch {epoch + 1}.")
         val_loss, val_accuracy = measure(answers(forward, parts["val"], "Val"), parts["val"])
+        if not math.isfinite(loss + val_loss):
+            raise UserError(f"The loss is no number any more at epoch {epoch + 1}.")
         history.append(
             {
                 "epoch": epoch + 1,
@@ -202,7 +210,18 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path, resume: bool) -> int:
     inputs = keras.Input(network.input_shape[1:], name="photo")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(inputs)
     whole = keras.Model(inputs, network(scaled), name="classifier")
-    finish(plan, whole, answers(forward, parts["test"], "Test"), parts, history, out)
+    kept = history[best_epoch(history) - 1]
+    finish(
+        plan,
+        whole,
+        answers(forward, parts["test"], "Test"),
+        parts,
+        out,
+        weights="random",
+        best_epoch=kept["epoch"],
+        val_accuracy=kept["val_accuracy"],
+        seconds=round(sum(row["seconds"] for row in history), 1),
+    )
     checkpoint.unlink()
     return 0
 
@@ -228,7 +247,7 @@ def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) ->
         learning_rate=HEAD["rate"],
         seed=plan.seed,
     )
-    seconds = (time.monotonic() - start) / plan.epochs
+    seconds = time.monotonic() - start
     history = [
         {
             "epoch": epoch,
@@ -236,13 +255,22 @@ def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) ->
             "accuracy": round(happened.accuracy[epoch], 4),
             "val_loss": round(happened.val_loss[epoch], 4),
             "val_accuracy": round(happened.val_accuracy[epoch], 4),
-            "seconds": round(seconds, 1),
+            "seconds": round(seconds / plan.epochs, 4),
         }
         for epoch in range(1, plan.epochs + 1)
     ]
     write_history(out, history)
-    p = training.probabilities(training.predict_logits(head, pooled["test"]))
-    finish(plan, classifier.assemble(network, head), p, parts, history, out, network.weights)
+    finish(
+        plan,
+        classifier.assemble(network, head),
+        training.probabilities(training.predict_logits(head, pooled["test"])),
+        parts,
+        out,
+        weights=network.weights,
+        best_epoch=happened.best,
+        val_accuracy=round(happened.val_accuracy[happened.best], 4),
+        seconds=round(seconds, 1),
+    )
     return 0
 
 
@@ -279,39 +307,30 @@ def write_history(out: Path, history: list[dict]) -> None:
 
 
 def finish(
-    plan: Plan,
-    model: Any,
-    p: np.ndarray,
-    parts: dict[str, Photos],
-    history: list[dict],
-    out: Path,
-    weights: str = "random",
+    plan: Plan, model: Any, p: np.ndarray, parts: dict[str, Photos], out: Path, **about: Any
 ) -> None:
     """Write model.keras and result.json, and say what p (N, K) makes of the test photos.
 
-    weights: those that training began with.
+    about: what else the result tells, JSON values by name.
     """
     from mobilenet import classifier, cost
     from mobilenet.training import count_right
 
     result, total = count_right(p, parts["test"].labels), cost.totals(cost.count(model))
-    classifier.save(out / "model.keras", model, plan.classes)
-    best = history[best_epoch(history) - 1]
-    about = {
+    test = datasets.fingerprint(parts["test"])
+    classifier.save(out / "model.keras", model, plan.classes, seed=plan.seed, test=test)
+    facts = {
         "command": plan.command(),
         **plan._asdict(),
-        "weights": weights,
         "photos": {part: len(photos) for part, photos in parts.items()},
         "multiply_adds": total.multiply_adds,
         "parameters": total.parameters,
-        "best_epoch": best["epoch"],
-        "val_accuracy": best["val_accuracy"],
+        **about,
         **result.entry("test_"),
-        "seconds": round(sum(row["seconds"] for row in history)),
         "machine": command.machine(),
         "date": date.today().isoformat(),
     }
-    write_json(out / "result.json", about)
+    write_json(out / RESULT, facts)
     file = out / "model.keras"
     file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
     print(f"Test photos, asked once: {result}.\nThe model is {file}.", flush=True)
@@ -334,7 +353,7 @@ def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict],
         with np.load(path) as arrays:
             about, *values = (arrays[name] for name in arrays.files)
         about = json.loads(str(about))
-        made = Plan(**about["plan"])._replace(classes=tuple(about["plan"]["classes"]))
+        made = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["plan"].items()})
         shapes = [tuple(variable.shape) for variable in state]
         if made == plan and [value.shape for value in values[:-best]] != shapes:
             raise ValueError
@@ -342,7 +361,8 @@ def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict],
         raise UserError(f"{path} is damaged: delete it and start again.") from error
     if made != plan:
         pairs = zip(Plan._fields, made, plan, strict=True)
-        other = ", ".join(f"{name} {was!r}" for name, was, now in pairs if was != now)
+        other = [f"{name} {was!r}" for name, was, now in pairs if was != now and name != "files"]
+        other = ", ".join(other or ["other photos"])
         raise UserError(f"{path} is of another run ({other}): name another folder by --out.")
     for variable, value in zip(state, values, strict=False):
         variable.assign(value)
@@ -356,20 +376,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--model", choices=MODELS, required=True, help="head: on the frozen, pretrained backbone"
     )
     parser.add_argument("--data", required=True, help="cifar10, or a folder or tar file of classes")
-    parser.add_argument("--epochs", type=command.number(int, 1), default=40)
+    parser.add_argument("--epochs", type=command.number(int, 1, 10_000), default=40)
     parser.add_argument(
-        "--alpha", type=command.number(float, 0.05), help="width, α; 1, for head the backbone's"
+        "--alpha", type=command.number(float, 0.05, 4), help="width, α; 1, for head the backbone's"
     )
     parser.add_argument(
         "--size",
-        type=command.number(int, 32),
+        type=command.number(int, 32, 1024),
         help="px, a multiple of 32; for cifar10 32, for others 160, for head the backbone's",
     )
-    parser.add_argument("--seed", type=command.number(int, 0), default=0)
+    parser.add_argument("--seed", type=command.number(int, 0, 2**32 - 1), default=0)
     parser.add_argument("--out", type=Path, help="folder (build/runs/MODEL-DATA-…)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     chosen = parser.parse_args(arguments)
-    alpha, size, data = chosen.alpha, chosen.size, Path(chosen.data).name
+    alpha, size, data = chosen.alpha, chosen.size, Path(chosen.data).resolve().name
     if chosen.model != "head":
         alpha, size = alpha or 1.0, size or (32 if data.startswith("cifar10") else 160)
     if size and size % 32:
@@ -383,20 +403,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(plan: Plan, data: str, out: Path, resume: bool) -> int:
-    """Load, then train. Raises UserError if out holds a finished run."""
+    """Load, then train. Raises UserError if out holds a run, unless it is to be gone on with."""
     from mobilenet import backbone
 
-    if (out / "result.json").exists():
+    if (out / RESULT).exists():
         raise UserError(f"{out} holds a finished run: name another folder by --out.")
+    if (out / CHECKPOINT).exists() and (not resume or plan.model == "head"):
+        raise UserError(f"{out} holds a run: add --resume, or name another folder by --out.")
     network = backbone.load(plan.alpha, plan.size) if plan.model == "head" else None
     if network:
         print(network, flush=True)
         plan = plan._replace(alpha=network.alpha, size=network.size)
     parts = datasets.load(data, plan.size, plan.seed)
-    plan = plan._replace(classes=parts["train"].class_names)
-    about = ", ".join(f"{part} {len(photos)}" for part, photos in parts.items())
-    print(f"Photos of {plan.size} px: {about}.", flush=True)
-    return train_head(plan, network, parts, out) if network else train(plan, parts, out, resume)
+    files = tuple(datasets.fingerprint(parts[part]) for part in datasets.PARTS)
+    plan = plan._replace(classes=parts["train"].class_names, files=files)
+    print(datasets.describe(parts), flush=True)
+    return train_head(plan, network, parts, out) if network else train(plan, parts, out)
 
 
 if __name__ == "__main__":

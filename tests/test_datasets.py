@@ -1,10 +1,12 @@
 """Labelled photos from folders and tar files, in parts."""
 
+import os
 import tarfile
 
 import numpy as np
 import pytest
 from conftest import draw, one_sentence, write
+from PIL import Image
 
 from mobilenet import UserError, datasets
 
@@ -77,6 +79,36 @@ def test_photos_that_cannot_be_read_are_left_out(tmp_path):
     assert reason
 
 
+def test_what_lies_beside_the_parts_is_no_part(tmp_path):
+    folder = given_parts(tmp_path / "data")
+    alone = datasets.load(str(folder), SIZE, seed=0)
+    Image.new("RGB", (SIZE, SIZE)).save(folder / "preview.png")
+    (folder / ".git" / "hooks").mkdir(parents=True)
+    (folder / "docs").mkdir()
+    both = datasets.load(str(folder), SIZE, seed=0)
+    assert both["train"].class_names == ("class a", "class b")
+    assert all(same(alone[part], both[part]) for part in datasets.PARTS)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_links_are_followed_once(tmp_path):
+    folder = write(tmp_path / "data", draw(6, size=SIZE))
+    (folder / "class a").rename(tmp_path / "elsewhere")
+    (folder / "class a").symlink_to(tmp_path / "elsewhere")
+    (folder / "class b" / "loop").symlink_to(folder / "class b")
+    parts = datasets.load(str(folder), SIZE, seed=0)
+    assert sum(map(len, parts.values())) == 12
+
+
+def test_parts_in_words(tmp_path):
+    folder = given_parts(tmp_path)
+    (folder / "test" / "class a" / "broken.jpg").write_text("no photo")
+    said = datasets.describe(datasets.load(str(folder), SIZE, seed=0))
+    assert said.startswith("train 36, val 4, test 8 photos.")
+    assert "1 files left out" in said
+    assert said.count("broken.jpg") == 1
+
+
 def missing(folder):
     return folder / "nowhere"
 
@@ -122,10 +154,40 @@ def no_test(folder):
     return folder
 
 
+def empty_test(folder):
+    write(folder / "train", draw(6, size=SIZE))
+    (folder / "test").mkdir()
+    return folder
+
+
+def another_part(folder):
+    write(given_parts(folder) / "validation", draw(6, size=SIZE))
+    return folder
+
+
+def nested_and_empty(folder):
+    """Two kinds of cat are not two classes if there is a folder for dogs beside."""
+    write(folder / "cat", draw(6, size=SIZE))
+    (folder / "dog").mkdir()
+    return folder
+
+
+def damaged(folder):
+    path = packed(given_parts(folder / "data"), folder / "x.tar.gz", "w:gz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
+    path.write_bytes(content)
+    return path
+
+
 @pytest.mark.parametrize(
     "make",
     [
         missing,
+        empty_test,
+        another_part,
+        nested_and_empty,
+        damaged,
         no_tar,
         cut,
         one_class,

@@ -92,6 +92,26 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(epochs, whole, data, t
     assert all(map(np.array_equal, weights(out), weights(whole[0])))
 
 
+def test_a_run_that_was_killed_before_its_history_was_written(data, tmp_path, monkeypatch):
+    """The checkpoint has all epochs, the history none of them."""
+    out = tmp_path / "run"
+    line = [*SHORT, "--data", str(data), "--epochs", "2", "--out", str(out)]
+
+    def stop(*arguments):
+        raise train.UserError("Stopped.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "finish", stop)
+        assert train.main(line) == 1
+    (out / "history.jsonl").unlink()
+    assert train.main(line) == 1, "a run is there, and --resume was not said"
+    head = ["--model", "head", "--data", str(data), "--out", str(out)]
+    assert train.main([*head, "--resume"]) == 1, "another kind of run"
+    assert train.main([*line, "--resume"]) == 0
+    assert len((out / "history.jsonl").read_text().splitlines()) == 2
+    assert json.loads((out / "result.json").read_text())["epochs"] == 2
+
+
 def refused(done: subprocess.CompletedProcess, code: int) -> str:
     assert done.returncode == code, done.stdout + done.stderr
     (line,) = done.stderr.strip().splitlines()
@@ -111,12 +131,14 @@ def test_a_folder_that_holds_a_run_is_left_alone(whole, data):
     [
         ["--model", "mobilenetv4"],
         ["--alpha", "0"],
+        ["--alpha", "1e6"],
         ["--alpha", "wide"],
         ["--size", "100"],
         ["--size", "31"],
         ["--epochs", "0"],
         ["--epochs", "many"],
         ["--seed", "-1"],
+        ["--seed", "99999999999"],
     ],
     ids=" ".join,
 )
@@ -135,7 +157,7 @@ def test_data_that_is_not_there(capsys, tmp_path):
 
 
 class TestCheckpoints:
-    PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"))
+    PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
 
     @pytest.fixture
     def state(self):
@@ -159,6 +181,10 @@ class TestCheckpoints:
     def test_of_another_run(self, state, saved):
         with pytest.raises(train.UserError, match=r"another run \(alpha 0\.25\)"):
             train.restore(saved, self.PLAN._replace(alpha=0.5), state, 1)
+
+    def test_of_other_photos(self, state, saved):
+        with pytest.raises(train.UserError, match=r"another run \(other photos\)"):
+            train.restore(saved, self.PLAN._replace(files=("1", "2", "4")), state, 1)
 
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
     def test_damaged(self, state, saved, share):
@@ -275,7 +301,11 @@ def test_evaluating(whole, data, tmp_path):
     assert "95 % interval" in done.stdout
     for said in ("multiply-adds", "parameters", "MB on disk", "ms for one photo", "class c"):
         assert said in done.stdout
-    other = write(tmp_path, draw(10, size=32))
+    assert "not the test photos" not in done.stdout, "the split is that of the training"
+    more = write(tmp_path / "more", draw(61, classes=3, size=32))
+    done = run(whole[0] / "model.keras", "--data", more, module="evaluate")
+    assert "not the test photos of its training" in done.stdout
+    other = write(tmp_path / "other", draw(10, size=32))
     text = refused(run(whole[0] / "model.keras", "--data", other, module="evaluate"), 1)
     assert "class c" in text
     assert "no model" in refused(run(tmp_path / "x.keras", module="evaluate"), 1)
