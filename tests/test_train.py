@@ -97,7 +97,7 @@ def test_a_run_that_was_killed_before_its_history_was_written(data, tmp_path, mo
     out = tmp_path / "run"
     line = [*SHORT, "--data", str(data), "--epochs", "2", "--out", str(out)]
 
-    def stop(*arguments):
+    def stop(*arguments, **about):
         raise train.UserError("Stopped.")
 
     with monkeypatch.context() as patch:
