@@ -72,7 +72,8 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     if not path.is_file():
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
     try:
-        names = tuple(str(name) for name in read_card(path).get("class_names", ()))
+        card = read_card(path)
+        names = tuple(str(name) for name in card["class_names"]) if card else ()
         model = keras.models.load_model(path, compile=False)
     except DAMAGE as error:
         raise UserError(f"{path} is no model, or damaged: make it again.") from error
