@@ -61,10 +61,10 @@ def save(path: Path, model: Any, class_names: Sequence[str], **about: Any) -> No
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """What `save` wrote about a classifier; empty for a model of others."""
+    """What `save` wrote about a classifier; of a model of others, that it names no classes."""
     with zipfile.ZipFile(path) as archive:
         named = CARD in archive.namelist()
-        return dict(json.loads(archive.read(CARD))) if named else {}
+        return json.loads(archive.read(CARD)) if named else {"class_names": []}
 
 
 def load(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -72,8 +72,7 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     if not path.is_file():
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
     try:
-        card = read_card(path)
-        names = tuple(str(name) for name in card["class_names"]) if card else ()
+        names = tuple(str(name) for name in read_card(path)["class_names"])
         model = keras.models.load_model(path, compile=False)
     except DAMAGE as error:
         raise UserError(f"{path} is no model, or damaged: make it again.") from error
