@@ -250,7 +250,7 @@ def test_curves_show_what_there_is():
         assert abs(ends.mean() - where) < 4
 
 
-@given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 64]))
+@given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 48]))
 def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
     photos = np.random.default_rng(seed).integers(0, 256, (3, size, size, 3), np.uint8)
     shown = train.augment(photos, np.random.default_rng(seed))
