@@ -37,7 +37,7 @@ TURNED = {
     "02_mobilenet_architecture": ("ALPHA = 1.0", "ALPHA = 0.5"),
     "03_alpaca_classifier": ('"rotation": 15', '"rotation": 30'),
     "04_fine_tuning": ('CUT = "block_13_expand"', 'CUT = "block_12_expand"'),
-    "05_from_scratch": ("STEPS = 60", "STEPS = 20"),
+    "05_from_scratch": ("STEPS = 40", "STEPS = 16"),
 }
 
 
