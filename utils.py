@@ -27,7 +27,7 @@ from mobilenet.photos import (
     save_split,
     split,
 )
-from mobilenet.training import History, Result, cross_entropy
+from mobilenet.training import History, Result, confusion, cross_entropy
 
 __all__ = [
     "Photos",
@@ -281,8 +281,7 @@ def prediction_grid(
 def confusion_matrix(p: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Counts of true class (rows) against predicted class (columns), for p (N, K), labels (N,)."""
     count = len(class_names)
-    table = np.zeros((count, count), int)
-    np.add.at(table, (labels, p.argmax(axis=1)), 1)
+    table = confusion(p, labels)
     told = "; ".join(
         f"{name}: {', '.join(f'{n} as {as_}' for n, as_ in zip(row, class_names, strict=True))}"
         for name, row in zip(class_names, table, strict=True)

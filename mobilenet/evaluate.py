@@ -10,16 +10,9 @@ import numpy as np
 
 from mobilenet import classifier, command, cost, datasets
 from mobilenet.photos import Photos
-from mobilenet.training import count_right
+from mobilenet.training import confusion, count_right
 
 REPEATS = 7
-
-
-def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts, int64 (K, K): rows what the photos are, columns what p (N, K) calls them."""
-    counts = np.zeros((p.shape[1], p.shape[1]), np.int64)
-    np.add.at(counts, (labels, p.argmax(axis=1)), 1)
-    return counts
 
 
 def answers(p: np.ndarray, photos: Photos) -> str:
@@ -37,9 +30,8 @@ def answers(p: np.ndarray, photos: Photos) -> str:
     return "\n".join(lines)
 
 
-def costs(model, path: Path) -> str:
-    """Multiply-adds, parameters, size on disk, time for one photo."""
-    compute = classifier.compiled(model)
+def costs(model, compute, path: Path) -> str:
+    """Multiply-adds, parameters, size on disk, time for one photo; compute: the compiled model."""
     photo = np.zeros((1, *model.input_shape[1:]), np.uint8)
     compute(photo)
     (seconds,) = cost.median_seconds([lambda: compute(photo)], REPEATS)
@@ -57,7 +49,8 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
     Without a seed, the split is that of the training.
     """
     model, names = classifier.load(path)
-    print(costs(model, path), flush=True)
+    compute = classifier.compiled(model)
+    print(costs(model, compute, path), flush=True)
     if data is None:
         print("Name photos by --data to have its answers counted.")
         return 0
@@ -68,7 +61,7 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
     print(datasets.describe(parts))
     if card.get("test", datasets.fingerprint(photos)) != datasets.fingerprint(photos):
         print("These are not the test photos of its training: it may have learned from some.")
-    print(answers(classifier.compiled(model)(photos.images), photos))
+    print(answers(compute(photos.images), photos))
     return 0
 
 

@@ -116,6 +116,13 @@ def count_right(p: np.ndarray, labels: np.ndarray) -> Result:
     return Result(int((p.argmax(axis=1) == labels).sum()), len(labels))
 
 
+def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Counts, int64 (K, K): rows what the photos are, columns what p (N, K) calls them."""
+    counts = np.zeros((p.shape[1], p.shape[1]), np.int64)
+    np.add.at(counts, (labels, p.argmax(axis=1)), 1)
+    return counts
+
+
 def build_head(features: int, classes: int, dropout: float, seed: int) -> Any:
     """A fresh head: pooled features (B, features) → logits, (B, 1) for two classes or (B, K).
 
