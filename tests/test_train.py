@@ -112,6 +112,24 @@ def test_a_run_that_was_killed_before_its_history_was_written(data, tmp_path, mo
     assert json.loads((out / "result.json").read_text())["epochs"] == 2
 
 
+@pytest.mark.parametrize("steps", [1, 8, 24])
+def test_statistics_settle_however_few_the_steps(steps):
+    """Fed the same photos at each step, BatchNorm has their statistics in the end."""
+    photos = draw(8, size=32).images / np.float32(127.5) - 1
+    plan = train.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b"))
+
+    def answers(steps: float, times: int) -> np.ndarray:
+        network = train.build(plan)
+        train.set_momentum(network, steps)
+        for _ in range(times):
+            network(photos, training=True)
+        return network(photos, training=False).numpy()
+
+    settled = answers(1e-9, 1)  # so few steps that nothing of the start is kept
+    assert np.ptp(settled) > 0.1, "the photos get different answers"
+    assert np.abs(answers(steps, steps) - settled).max() < 1e-3 * np.ptp(settled)
+
+
 def refused(done: subprocess.CompletedProcess, code: int) -> str:
     assert done.returncode == code, done.stdout + done.stderr
     (line,) = done.stderr.strip().splitlines()
