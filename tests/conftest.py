@@ -19,6 +19,15 @@ SIZE = 96
 ALPHA = 0.35
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what real photos and ImageNet weights decide: the tests that look at them, and those
+    of the notebooks' run.
+    """
+    for item in items:
+        if {"real_photos", "imagenet", "ran"} & set(item.fixturenames):
+            item.add_marker("real")
+
+
 @pytest.fixture
 def real_photos() -> Path:
     """The folder of class folders that PHOTOS names."""
