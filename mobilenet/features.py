@@ -1,22 +1,28 @@
 """Frozen work done once: photos, augmented or not, through the blocks that are not trained.
 
 What lies below the cut never changes, so each view of a photo goes through it once, and the
-activations at the cut (float16) are what the layers above train on, epoch after epoch.
+activations at the cut (float16) are what the layers above train on, epoch after epoch. They are
+kept in files, named by all that decides what is in them, so that a new kernel finds them, too.
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import UserError, cost
+from mobilenet import BUILD, UserError, cost
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
+from mobilenet.files import DAMAGE, replacing
 from mobilenet.progress import progress
 
 BATCH = 32
-SAVED_BYTES = 1_000_000_000  # of activations remembered in this process
+CACHE = BUILD / "activations"
+CACHE_BYTES = 4_000_000_000  # then the files that were not asked for longest are removed
 
 
 def preprocess(images: Any) -> Any:
@@ -58,6 +64,26 @@ def make_views(
     more of them begin with the same. Raises UserError for fewer than one view, a rotation below 0
     and a zoom outside [0, 1).
     """
+    views = np.empty((count, *images.shape), np.uint8)
+    views[0] = images
+    maps = view_maps(images.shape, count, seed, flip, rotation, zoom)
+    starts = [(v, i) for v in range(1, count) for i in range(0, len(images), BATCH)]
+    for v, i in progress(starts, len(starts), "Augmenting"):
+        views[v, i : i + BATCH] = change(images[i : i + BATCH], maps[v, i : i + BATCH])
+    return views
+
+
+def view_maps(
+    shape: Sequence[int],
+    count: int,
+    seed: int,
+    flip: bool = True,
+    rotation: float = 0.0,
+    zoom: float = 0.0,
+) -> np.ndarray:
+    """The maps of the views that `make_views` makes of photos of this shape, (N, size, size, 3):
+    float32 (count, N, 8), the first of them the identity. Raises what `make_views` raises.
+    """
     if count < 1:
         raise UserError(f"There cannot be {count} views of a photo: use 1 or more.")
     if rotation < 0 or not 0 <= zoom < 1:
@@ -65,21 +91,19 @@ def make_views(
             f"Views cannot be turned by {rotation} degrees and zoomed by {zoom}: use a rotation "
             "of 0 or more and a zoom from 0 to below 1."
         )
-    rng = np.random.default_rng(seed)
-    size = images.shape[1]
-    maps = [random_maps(rng, len(images), size, flip, rotation, zoom) for _ in range(1, count)]
-    views = np.empty((count, *images.shape), np.uint8)
-    views[0] = images
-    starts = [(v, i) for v in range(1, count) for i in range(0, len(images), BATCH)]
-    for v, i in progress(starts, len(starts), "Augmenting"):
-        changed = keras.ops.image.affine_transform(
-            images[i : i + BATCH].astype(np.float32),
-            maps[v - 1][i : i + BATCH],
-            "bilinear",
-            "reflect",
-        )
-        views[v, i : i + BATCH] = np.rint(changed)
-    return views
+    rng, (number, size, *_) = np.random.default_rng(seed), shape
+    identity = np.tile(np.float32([1, 0, 0, 0, 1, 0, 0, 0]), (number, 1))
+    changed = [random_maps(rng, number, size, flip, rotation, zoom) for _ in range(1, count)]
+    return np.stack([identity, *changed])
+
+
+def change(photos: Any, maps: Any) -> Any:
+    """Photos (B, size, size, 3) from 0 to 255, moved by their maps (B, 8): float32, whole numbers.
+
+    What is turned into view is mirrored from the edge.
+    """
+    photos = tf.cast(photos, tf.float32)
+    return tf.round(keras.ops.image.affine_transform(photos, maps, "bilinear", "reflect"))
 
 
 def split_at(backbone: Backbone, cut: str) -> tuple[Any, Any]:
@@ -124,63 +148,168 @@ def cut_table(backbone: Backbone) -> list[CutRow]:
     return rows
 
 
-@lru_cache(maxsize=8)  # so that nothing is traced twice
-def _frozen_pass(backbone: Backbone, cut: str | None) -> Any:
-    model = backbone.model if cut is None else split_at(backbone, cut)[0]
+def fold(model: Any) -> Any:
+    """A copy of a network in which each BatchNorm is folded into the convolution before it.
 
-    def forward(batch):
-        maps = model(preprocess(batch), training=False)
-        return tf.cast(tf.reduce_mean(maps, (1, 2)) if cut is None else maps, tf.float16)
+    In use BatchNorm is y = γ (x − μ) / √(σ² + ε) + β: a factor and a shift for each channel. A
+    convolution is linear, so the factor goes into its kernel and the shift becomes its bias:
+    equal outputs but for rounding, and a pass over every feature map less. The copy is for use,
+    not for training: its kernels have other scales than those that were trained. Networks inside
+    the network are folded, too; a BatchNorm that follows no convolution stays.
+    """
+    convolutions = keras.layers.Conv2D, keras.layers.DepthwiseConv2D
+    norms = {}  # by the convolution's name
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            before = layer.input._keras_history.operation
+            if isinstance(before, convolutions) and before.activation is keras.activations.linear:
+                norms[before.name] = layer
+    folded = {norm.name for norm in norms.values()}
 
-    any_number = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-    return tf.function(forward).get_concrete_function(any_number)
+    def without(layer):
+        if isinstance(layer, keras.Model):
+            return fold(layer)
+        if layer.name in folded:
+            return keras.layers.Identity(name=layer.name)
+        config = layer.get_config()
+        return type(layer).from_config(
+            config | {"use_bias": True} if layer.name in norms else config
+        )
+
+    copy = keras.models.clone_model(
+        model,
+        clone_function=without,
+        call_function=lambda layer, inputs, **options: layer(inputs),  # BatchNorm had a mask
+    )
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if layer.name in norms:
+            norm, (kernel, *bias) = norms[layer.name], weights
+            gamma, beta, mean, variance = map(np.float64, norm.get_weights())
+            factor = gamma / np.sqrt(variance + norm.epsilon)
+            # The channels are the last axis of a kernel, of a depthwise one the last but one.
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            weights = [kernel * (factor[:, None] if depthwise else factor)]
+            weights += [beta + (sum(bias) - mean) * factor]
+        if weights and layer.name not in folded and not isinstance(layer, keras.Model):
+            copy.get_layer(layer.name).set_weights(weights)
+    return copy
+
+
+@lru_cache(maxsize=16)  # so that nothing is traced twice
+def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...], moved: bool) -> Any:
+    """A compiled function of photos, and of their maps if they are to be moved, to a list of the
+    activations at each cut.
+    """
+    whole = backbone.model
+    edges = [whole.output if cut is None else whole.get_layer(cut).input for cut in cuts]
+    model = fold(keras.Model(whole.input, edges))
+
+    def forward(photos, *maps):
+        photos = change(photos, *maps) if moved else photos
+        results = tf.nest.flatten(model(preprocess(photos), training=False))
+        pooled = [cut is None for cut in cuts]
+        results = [
+            tf.reduce_mean(r, (1, 2)) if p else r for r, p in zip(results, pooled, strict=True)
+        ]
+        return [tf.cast(result, tf.float16) for result in results]
+
+    photos = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    maps = [tf.TensorSpec((None, 8), tf.float32)] if moved else []
+    return tf.function(forward).get_concrete_function(photos, *maps)
 
 
 def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.ndarray:
-    """Photos through the frozen blocks below the cut: float16 (..., height, width, channels).
+    """Photos through the frozen blocks below the cut: float16 (N, height, width, channels).
 
-    images: uint8 (..., size, size, 3), any leading axes, so that views keep theirs. With cut None
-    they go through the whole backbone and are averaged over the map's positions: (..., channels).
+    images: uint8 (N, size, size, 3). With cut None they go through the whole backbone and are
+    averaged over the map's positions: (N, channels).
     """
-    forward = _frozen_pass(backbone, cut)
-    flat = images.reshape(-1, *images.shape[-3:])
-    starts = range(0, len(flat), BATCH)
-    result = np.concatenate(
-        [
-            forward(tf.constant(flat[i : i + BATCH]))
-            for i in progress(starts, len(starts), "Frozen blocks")
-        ]
-    )
-    return result.reshape(*images.shape[:-3], *result.shape[1:])
+    return np.concatenate([parts[0] for parts in _stream(backbone, images, (cut,))])
 
 
-_saved: dict[tuple, np.ndarray] = {}
+def _stream(
+    backbone: Backbone, images: np.ndarray, cuts: tuple[str | None, ...], maps: Any = None
+) -> Iterator[list[np.ndarray]]:
+    """The activations at each cut, a batch at a time: of the photos, or of the views of all of
+    them that maps (V, N, 8) make, view by view.
+    """
+    count = 1 if maps is None else len(maps)
+    starts = [(v, i) for v in range(count) for i in range(0, len(images), BATCH)]
+    for v, i in progress(starts, len(starts), "Frozen blocks"):
+        inputs = [images[i : i + BATCH], *([maps[v, i : i + BATCH]] if v else [])]
+        forward = _frozen_pass(backbone, cuts, moved=v > 0)
+        yield [part.numpy() for part in forward(*map(tf.constant, inputs))]
 
 
 def view_activations(
-    backbone: Backbone, images: np.ndarray, cut: str | None, count: int, seed: int, **augmentation
+    backbone: Backbone,
+    images: np.ndarray,
+    cut: str | None,
+    count: int,
+    seed: int,
+    also: tuple[str | None, ...] = (),
+    **augmentation: Any,
 ) -> np.ndarray:
-    """Activations at the cut of `count` views of each photo: float16 (count, N, …).
+    """Activations at the cut of `count` views of each photo: float16 (count, N, …), read-only.
 
-    As `activations` of `make_views`, but remembered in this process by content: asking again for
-    the same photos, views, backbone and cut costs nothing, anything new costs one pass.
+    As `activations` of `make_views`, but kept in a file below CACHE: asking again for the same
+    photos, views, backbone and cut costs nothing, in another process either, anything new costs
+    one pass. The file is mapped into memory, so what is not used needs none. also: further cuts
+    that the same pass computes and keeps, to be asked for later. Raises UserError for an unknown
+    cut, for impossible views, and if the disk does not take the file.
     """
-    content = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
-    key = (
-        backbone.fingerprint(),
-        cut,
-        count,
-        seed,
-        tuple(sorted(augmentation.items())),
-        images.shape,
-        content,
+    maps = view_maps(images.shape, count, seed, **augmentation)
+    digest = hashlib.sha256(backbone.fingerprint().encode())
+    for array in (images, maps):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    digest = digest.hexdigest()
+    try:
+        return _read(digest, cut)
+    except DAMAGE:  # not there, or damaged: made anew
+        wanted = tuple(dict.fromkeys((cut, *(c for c in also if not _file(digest, c).exists()))))
+    for c in wanted:
+        if c is not None:
+            backbone.check_cut(c)
+    _write(
+        [_file(digest, c) for c in wanted], maps.shape[:2], _stream(backbone, images, wanted, maps)
     )
-    if key in _saved:
-        _saved[key] = _saved.pop(key)  # the last to go
-    else:
-        views = make_views(images, count, seed, **augmentation)
-        _saved[key] = activations(backbone, views, cut)
-        _saved[key].flags.writeable = False
-        while len(_saved) > 1 and sum(saved.nbytes for saved in _saved.values()) > SAVED_BYTES:
-            _saved.pop(next(iter(_saved)))  # the one not asked for longest
-    return _saved[key]
+    _forget()
+    return _read(digest, cut)
+
+
+def _file(digest: str, cut: str | None) -> Path:
+    return CACHE / f"{digest[:32]}-{cut or 'features'}.npy"
+
+
+def _read(digest: str, cut: str | None) -> np.ndarray:
+    file = _file(digest, cut)
+    array = np.load(file, mmap_mode="r")
+    file.touch()  # the last to go
+    return array
+
+
+def _write(files: list[Path], leading: tuple[int, ...], batches: Iterator[list]) -> None:
+    """Write one .npy file for each part of the batches, atomically, a batch at a time."""
+    with ExitStack() as stack:
+        new = [stack.enter_context(replacing(file)) for file in files]
+        outs = [stack.enter_context(path.open("wb")) for path in new]
+        for k, parts in enumerate(batches):
+            for out, part in zip(outs, parts, strict=True):
+                if k == 0:
+                    header = {"descr": "<f2", "fortran_order": False}
+                    shape = (*leading, *part.shape[1:])
+                    np.lib.format.write_array_header_1_0(out, header | {"shape": shape})
+                out.write(part.astype("<f2", copy=False))
+
+
+def _forget() -> None:
+    """Remove the files that were not asked for longest, but the last, above CACHE_BYTES."""
+    with suppress(OSError):  # another notebook may do the same, or have a file open
+        files = [(file.stat().st_mtime, file.stat().st_size, file) for file in CACHE.glob("*.npy")]
+        total = sum(size for _, size, _ in files)
+        for _, size, file in sorted(files)[:-1]:
+            if total > CACHE_BYTES:
+                file.unlink()
+                total -= size

@@ -28,6 +28,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker("real")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Activations are kept apart from the user's, and not found by the next run of the tests."""
+    from mobilenet import features
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "CACHE", tmp_path_factory.mktemp("activations"))
+        yield
+
+
 @pytest.fixture
 def real_photos() -> Path:
     """The folder of class folders that PHOTOS names."""

@@ -1,5 +1,6 @@
 """Frozen work: views, cuts and the activations that are remembered."""
 
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -160,27 +161,27 @@ def test_activations_at_a_cut_and_of_the_whole(small, photos):
     assert np.abs(pooled - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
-def test_leading_axes_stay_and_batches_do_not_matter(small, photos):
-    many = np.tile(photos.images, (3, 5, 1, 1, 1))
+def test_batches_do_not_matter(small, photos):
+    many = np.tile(photos.images, (15, 1, 1, 1))
     saved = features.activations(small, many, None)
-    assert saved.shape == (3, 40, small.channels)
+    assert saved.shape == (120, small.channels)
     alone = features.activations(small, photos.images, None)
-    assert np.abs(saved[2, 8:16] - alone).max() <= 1e-3 * np.abs(alone).max()
+    assert np.abs(saved[8:16] - alone).max() <= 1e-3 * np.abs(alone).max()
 
 
 @pytest.fixture
-def passes(monkeypatch):
-    """Counts the passes through the frozen blocks."""
-    seen, real = [], features.activations
+def passes(monkeypatch, tmp_path):
+    """The passes through the frozen blocks, each as the cuts it was for; nothing kept at first."""
+    seen, real = [], features._stream
 
-    def counting(backbone, images, cut):
-        seen.append(cut)
-        return real(backbone, images, cut)
+    def counting(backbone, images, cuts, maps=None):
+        if maps is not None:
+            seen.append(cuts)
+        return real(backbone, images, cuts, maps)
 
-    monkeypatch.setattr(features, "activations", counting)
-    features._saved.clear()
-    yield seen
-    features._saved.clear()
+    monkeypatch.setattr(features, "_stream", counting)
+    monkeypatch.setattr(features, "CACHE", tmp_path)
+    return seen
 
 
 def test_what_was_computed_is_remembered_by_its_content(small, photos, passes):
@@ -216,9 +217,32 @@ def test_what_was_computed_is_remembered_by_its_content(small, photos, passes):
 
 def test_views_then_activations(small, photos, passes):
     change = {"rotation": 10.0, "zoom": 0.1}
-    saved = features.view_activations(small, photos.images, None, 3, 7, **change)
     views = features.make_views(photos.images, 3, 7, **change)
-    assert (saved == features.activations(small, views, None)).all()
+    for cut in (None, "block_13_expand"):
+        saved = features.view_activations(small, photos.images, cut, 3, 7, **change)
+        for view, kept in zip(views, saved, strict=True):
+            assert (kept == features.activations(small, view, cut)).all()
+
+
+def test_one_pass_for_two_questions(small, photos, passes):
+    def ask(cut, also=()):
+        return features.view_activations(small, photos.images, cut, 2, 0, also=also)
+
+    pooled = ask(None, also=("block_13_expand",))
+    assert passes == [(None, "block_13_expand")]
+    at_cut = ask("block_13_expand", also=(None,))
+    assert len(passes) == 1
+    ask("Conv_1", also=(None,))
+    assert passes[1:] == [("Conv_1",)], "what is there is not computed again"
+    assert np.allclose(pooled[0], features.activations(small, photos.images, None), atol=1e-3)
+    assert (at_cut[0] == features.activations(small, photos.images, "block_13_expand")).all()
+
+
+@pytest.mark.parametrize("also", [(), ("block_99_expand",)])
+def test_activations_at_an_unknown_cut(small, photos, passes, also):
+    with pytest.raises(UserError, match="block_13_expand"):
+        features.view_activations(small, photos.images, None if also else "120", 1, 0, also=also)
+    assert passes == []
 
 
 def test_another_backbone_is_not_taken_for_this_one(small, photos, passes):
@@ -231,13 +255,43 @@ def test_another_backbone_is_not_taken_for_this_one(small, photos, passes):
     assert (first != second).any()
 
 
-def test_memory_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes, monkeypatch):
+@pytest.mark.parametrize("damage", [b"", b"no numbers", None])
+def test_a_damaged_file_is_made_anew(small, photos, passes, tmp_path, damage):
+    first = np.array(features.view_activations(small, photos.images, None, 1, 0))
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    assert (features.view_activations(small, photos.images, None, 1, 0) == first).all()
+    assert len(passes) == 2
+
+
+def test_an_interrupted_pass_leaves_nothing(small, photos, passes, tmp_path, monkeypatch):
+    def broken(*arguments):
+        yield [np.zeros((1, 3), np.float16)]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "_stream", broken)
+        with pytest.raises(KeyboardInterrupt):
+            features.view_activations(small, photos.images, None, 1, 0)
+    assert list(tmp_path.iterdir()) == []
+    features.view_activations(small, photos.images, None, 1, 0)
+
+
+def test_room_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes, monkeypatch):
     """With room for two results the one not asked for longest goes: it costs a pass again."""
 
-    def ask(seed):
-        return features.view_activations(small, photos.images[:1], None, 1, seed)
+    def ask(i):
+        saved = features.view_activations(small, photos.images[i : i + 1], None, 1, 0)
+        file = max(features.CACHE.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        asked.append(file)
+        for age, path in enumerate(dict.fromkeys(reversed(asked))):  # clocks may be coarse
+            if path.exists():
+                os.utime(path, (1e9 - age, 1e9 - age))
+        return saved
 
-    monkeypatch.setattr(features, "SAVED_BYTES", 2 * ask(0).nbytes)
+    asked = []
+    room = ask(0).nbytes + 200
+    monkeypatch.setattr(features, "CACHE_BYTES", 2 * room)
     ask(1), ask(0)
     assert len(passes) == 2
     ask(2), ask(0)  # 1 goes
@@ -246,6 +300,62 @@ def test_memory_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, pass
     assert len(passes) == 4
     with pytest.raises(ValueError, match="read-only"):
         saved[0] = 0
+
+
+# --- Folding ---
+
+
+def test_folded_networks_give_the_same_outputs(small, photos):
+    """In float64 but for the last digits; so in float32 nothing differs but rounding."""
+    from mobilenet.engine import keras
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        options = {"alpha": small.alpha, "include_top": False, "weights": None}
+        exact = keras.applications.MobileNetV2((SIZE, SIZE, 3), **options)
+        exact.set_weights(small.model.get_weights())
+        folded = features.fold(exact)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    inputs = features.preprocess(photos.images).numpy()
+    truth = exact(inputs.astype(np.float64), training=False).numpy()
+    assert truth.std() > 0.1
+    result = folded(inputs.astype(np.float64), training=False).numpy()
+    assert result.dtype == np.float64
+    assert np.abs(result - truth).max() < 1e-10
+    in_single = features.fold(small.model)(inputs, training=False).numpy()
+    assert np.abs(in_single - truth).max() < 1e-5 * np.abs(truth).max()
+    kinds = [type(layer).__name__ for layer in folded.layers]
+    assert kinds.count("Identity") == 52
+    assert "BatchNormalization" not in kinds
+
+
+def test_folding_v1_a_nested_network_and_a_norm_without_a_convolution(photos):
+    from mobilenet import networks
+    from mobilenet.engine import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    inner = networks.mobilenet_v1(SIZE, 0.25, 5)
+    photo = keras.Input((SIZE, SIZE, 3))
+    x = layers.BatchNormalization(name="first")(photo)
+    x = layers.Conv2D(3, 1, activation="relu", name="active")(x)
+    x = layers.BatchNormalization(name="after_relu")(x)
+    x = layers.Conv2D(3, 1, name="with_bias")(x)
+    x = layers.BatchNormalization(name="last")(x)
+    model = keras.Model(photo, inner(x))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:  # variances, too, so above 0
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape) * rng.choice([0.3, 0.5], weight.shape))
+    inputs = photos.images[:2] / np.float32(127.5) - 1
+    expected = model(inputs, training=False).numpy()
+    folded = features.fold(model)
+    assert np.allclose(folded(inputs, training=False), expected, rtol=1e-4)
+    kept = {one.name for one in folded.layers if isinstance(one, layers.BatchNormalization)}
+    assert kept == {"first", "after_relu"}
+    inside = folded.get_layer(inner.name).layers
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in inside)
 
 
 def test_asking_again_traces_nothing(small, photos, monkeypatch):
