@@ -64,9 +64,9 @@ def make_views(
     more of them begin with the same. Raises UserError for fewer than one view, a rotation below 0
     and a zoom outside [0, 1).
     """
+    maps = view_maps(images.shape, count, seed, flip, rotation, zoom)
     views = np.empty((count, *images.shape), np.uint8)
     views[0] = images
-    maps = view_maps(images.shape, count, seed, flip, rotation, zoom)
     starts = [(v, i) for v in range(1, count) for i in range(0, len(images), BATCH)]
     for v, i in progress(starts, len(starts), "Augmenting"):
         views[v, i : i + BATCH] = change(images[i : i + BATCH], maps[v, i : i + BATCH])

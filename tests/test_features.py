@@ -306,7 +306,7 @@ def test_room_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes
 
 
 def test_folded_networks_give_the_same_outputs(small, photos):
-    """In float64 but for the last digits; so in float32 nothing differs but rounding."""
+    """In float64 but for the last digits; in float32 it is no further off than unfolded."""
     from mobilenet.engine import keras
 
     policy = keras.config.dtype_policy()
@@ -324,8 +324,9 @@ def test_folded_networks_give_the_same_outputs(small, photos):
     result = folded(inputs.astype(np.float64), training=False).numpy()
     assert result.dtype == np.float64
     assert np.abs(result - truth).max() < 1e-10
-    in_single = features.fold(small.model)(inputs, training=False).numpy()
-    assert np.abs(in_single - truth).max() < 1e-5 * np.abs(truth).max()
+    rounding = np.abs(small.model(inputs, training=False) - truth).max()
+    in_single = features.fold(small.model)(inputs, training=False)
+    assert np.abs(in_single - truth).max() < 2 * rounding
     kinds = [type(layer).__name__ for layer in folded.layers]
     assert kinds.count("Identity") == 52
     assert "BatchNormalization" not in kinds
