@@ -27,7 +27,7 @@ from mobilenet.training import build_head, cross_entropy, folds, probabilities
 STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
 TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest that it could have
 NEWTON_STEPS = 100  # five to ten are enough
-CG_STEPS = 1000  # at weak strengths a hundred are needed
+CG_STEPS = 1000  # a hundred are enough
 
 
 def solve(
@@ -142,9 +142,8 @@ def _rotate(views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarra
 def _newton(
     rows: np.ndarray, labels: np.ndarray, strength: float, weights: np.ndarray
 ) -> np.ndarray:
-    """The best weights (width, logits) for rows (V, N, width), from a first guess, by Newton's
-    method; its steps by conjugate gradients, their length by halving until the objective falls
-    (Nocedal and Wright 2006, algorithm 7.1).
+    """The best weights (width, logits) for rows (V, N, width), from a first guess: Newton steps by
+    conjugate gradients, halved until the objective falls (Nocedal and Wright 2006, algorithm 7.1).
     """
     share, x, logits = 1 / len(rows), rows.reshape(-1, rows.shape[2]), weights.shape[1]
     hot = np.tile(np.eye(max(2, logits), dtype=bool)[labels], (len(rows), 1))
@@ -169,9 +168,7 @@ def _newton(
             return weights
 
         def curvature(direction: np.ndarray, p: np.ndarray = p) -> np.ndarray:
-            """The Hessian's product with a direction, the Hessian never written out (Bishop 2006,
-            equation 4.110; with one logit p (1 - p) is what becomes of it).
-            """
+            """The Hessian's product with a direction, never written out (Bishop 2006, 4.110)."""
             u = p * (x @ direction)
             u = u - p * u.sum(axis=1, keepdims=True)
             return share * (x.T @ u) + penalty * direction
@@ -189,9 +186,7 @@ def _newton(
 
 
 def _conjugate_gradients(product: Any, right: np.ndarray, tolerance: float) -> np.ndarray:
-    """Solves product(answer) = right, until what is left is no longer than tolerance (Hestenes and
-    Stiefel 1952).
-    """
+    """Solves product(answer) = right until no more than tolerance is left (Hestenes, Stiefel)."""
     answer, left = np.zeros_like(right), right
     direction, square = left, (left**2).sum()
     for _ in range(CG_STEPS):

@@ -14,6 +14,7 @@ from mobilenet.engine import keras, tf
 SIZES = [(2, 40, 12), (2, 25, 60), (5, 60, 12), (5, 40, 70)]  # classes, photos, channels
 
 seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=15)  # each is a solution or more
 
 
 def some_photos(classes, count, channels, seed=0, views=1, apart=1.0):
@@ -62,6 +63,7 @@ def test_no_slope_is_left(classes, count, channels, strength):
     assert np.abs(by_bias).max() < 1e-7 * count
 
 
+@few
 @given(data=st.data(), seed=seeds)
 def test_whatever_is_changed_is_worse(data, seed):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
@@ -104,6 +106,7 @@ def test_gradient_descent_comes_to_the_same_place(classes):
     assert dense.kernel.numpy() == pytest.approx(kernel, abs=2e-5)
 
 
+@few
 @given(seed=seeds, strength=st.floats(0.01, 100))
 def test_one_logit_is_two_at_twice_the_strength(seed, strength):
     """Two logits share the kernel, half of it each, with opposite signs: half the Σ kernel²."""
@@ -128,6 +131,7 @@ def test_what_the_features_do_not_tell_the_bias_knows(classes):
 # --- Laws ---
 
 
+@few
 @given(data=st.data(), seed=seeds)
 def test_the_order_of_photos_and_views_is_nothing(data, seed):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
@@ -139,6 +143,7 @@ def test_the_order_of_photos_and_views_is_nothing(data, seed):
     assert other == pytest.approx(bias, abs=1e-5)
 
 
+@few
 @given(data=st.data(), seed=seeds, times=st.integers(2, 3), strength=st.floats(0.01, 100))
 def test_each_photo_twice_is_half_the_strength(data, seed, times, strength):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
@@ -151,6 +156,7 @@ def test_each_photo_twice_is_half_the_strength(data, seed, times, strength):
     assert solver.solve(same, labels, classes, strength)[0] == pytest.approx(kernel, abs=1e-5)
 
 
+@few
 @given(data=st.data(), seed=seeds)
 def test_turned_and_shifted_features_say_the_same(data, seed):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
@@ -162,6 +168,7 @@ def test_turned_and_shifted_features_say_the_same(data, seed):
     assert predicted(*solver.solve(turned, labels, classes, 0.3), turned) == pytest.approx(p, 1e-4)
 
 
+@few
 @given(data=st.data(), seed=seeds)
 def test_classes_may_be_named_in_another_order(data, seed):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
@@ -172,6 +179,7 @@ def test_classes_may_be_named_in_another_order(data, seed):
     assert renamed[:, other] == pytest.approx(p, abs=1e-6)
 
 
+@few
 @given(data=st.data(), seed=seeds)
 def test_a_stronger_penalty_makes_a_smaller_kernel(data, seed):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
@@ -341,7 +349,7 @@ def test_cross_validation_finds_what_there_is():
 # --- In place of a trained head ---
 
 
-@settings(max_examples=5)
+@few
 @given(classes=st.sampled_from([2, 3, 5]), seed=seeds)
 def test_a_solved_head_says_what_was_solved(classes, seed):
     views, labels = some_photos(classes, 40, 20, seed)
