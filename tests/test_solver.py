@@ -284,14 +284,13 @@ def test_no_view_of_a_photo_is_seen_before_it_judges(classes, count, channels):
 
 def test_photos_that_share_nothing_cannot_be_foretold():
     """Each photo has a feature of its own, the same in all its views. Had a view of it been
-    learnt from, the others would be known; so only the classes' shares are.
+    learnt from, the others would be known; a coin loses ln 2.
     """
     labels = np.arange(40) % 2
     own = np.tile(np.eye(40), (3, 1, 1))
-    losses = solver.held_out_losses(own, labels, 2, seed=0)
-    assert losses == pytest.approx(np.full(len(losses), math.log(2)), rel=0.02)
+    assert solver.held_out_losses(own, labels, 2, seed=0).min() > 0.99 * math.log(2)
     p = solver.cross_validate(own, labels, 2, seed=0)
-    assert p == pytest.approx(np.full((40, 2), 0.5), abs=0.1)
+    assert training.cross_entropy(p, labels).mean() > 0.99 * math.log(2)
 
 
 def test_of_equals_the_strongest():
@@ -369,8 +368,8 @@ def test_a_solved_head_is_assembled_and_tuned_like_a_trained_one(small, classes)
     kernel, bias = solver.solve(pooled, photos.labels, classes, 0.01)
     head = solver.solved_head(kernel, bias)
     logits = training.predict_logits(head, pooled[0])
-    whole = classifier.assemble(small, head).predict(photos.images, verbose=0)
-    assert whole == pytest.approx(logits, abs=2e-2 * np.abs(logits).max())  # features are float16
+    whole = classifier.assemble(small, head)(photos.images.astype(np.float32)).numpy()
+    assert np.abs(whole - logits).max() <= 2e-2 * np.abs(logits).max()  # features are float16
     top = training.build_top(small, "block_16_expand", head, dropout=0.2)
     for found, solved in zip(top.get_layer("logits").get_weights(), (kernel, bias), strict=True):
         assert (found == solved.astype(np.float32)).all()
