@@ -287,9 +287,11 @@ def bench(pairs: int, times: int, out: Path) -> int:
     minutes = pairs * (1.5 + 2.7 * len(photos) / 327)
     minutes += (1 + 3.1 * times * len(photos) / 327) if times > 1 else 0
     print(f"{which} {len(photos)} photos.")
-    print(f"{pairs} rounds of {len(VARIANTS)} runs and a measurement of single photos; then each")
-    print(f"run once with {times} times the photos. " if times > 1 else "run once. ", end="")
-    print(f"About {max(1, round(minutes))} minutes on two cores.", flush=True)
+    print(f"Rounds: {pairs}, each one run of {', '.join(VARIANTS.values())};")
+    print("then seconds for single photos, and the share of the processor's peak.")
+    if times > 1:
+        print(f"In the end each run once with {times} times the photos.")
+    print(f"All this takes about {max(1, round(minutes))} minutes on two cores.", flush=True)
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as place:
         place = Path(place)
