@@ -376,6 +376,24 @@ def accuracy_by_count_plot(
     return figure
 
 
+def strength_plot(strengths: np.ndarray, losses: np.ndarray) -> Figure:
+    """Mean loss of photos held out against the strength of the penalty; the lowest is ringed."""
+    best = losses.argmin()
+    alt = f"Held-out loss by strength of the penalty: lowest, {losses[best]:.3f} nats, at " + (
+        f"{strengths[best]:.3g}; {losses[0]:.3f} at {strengths[0]:.3g}, "
+        f"{losses[-1]:.3f} at {strengths[-1]:.3g}."
+    )
+    figure, axes = new_figure(6.5, 3.4, alt)
+    axes.plot(strengths, losses, "-", color="black")
+    axes.plot(strengths[best], losses[best], "o", ms=9, mfc="none", color=RED, mew=2)
+    axes.set_xscale("log")
+    axes.set_xlabel("strength of the penalty")
+    axes.set_title("cross-entropy of photos held out, nats", fontsize=11)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
     """Share right by epoch of runs of mobilenet.train: validation photos solid, training dashed.
 

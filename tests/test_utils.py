@@ -119,6 +119,9 @@ FIGURES = {
         {"one way": [history()], "in two stages": [history(2), history(3)]}
     ),
     "accuracy_by_count_plot": lambda: three_ways(),
+    "strength_plot": lambda: utils.strength_plot(
+        10.0 ** np.arange(3, -3, -1), np.array([0.6, 0.3, 0.2, 0.1, 0.15, 0.3])
+    ),
     "runs_plot": lambda: utils.runs_plot({f"mobilenetv1, data {i}": run(9) for i in range(3)}),
     "runs_plot, one epoch": lambda: utils.runs_plot({"mobilenetv2, cifar10": run(1)}),
     "ratio_plot": lambda: utils.ratio_plot(
