@@ -6,7 +6,7 @@ DEV := .venv/ready-dev
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab test notebooks photos figures rendered clean
+.PHONY: help run lab test notebooks bench photos figures rendered clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ test: $(DEV) ## install what tests need, check the style, run the tests
 
 notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep
+
+bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
+	@$(BIN)/python -m mobilenet.bench
 
 photos: $(RUN) ## fetch the 327 real photos into dataset/photos/ (122 MB)
 	@$(BIN)/python dataset/fetch.py

@@ -1,0 +1,376 @@
+"""Measure this project against the usual recipe, interleaved, on the same photos and weights.
+
+    python -m mobilenet.bench [--pairs 5] [--photos-times 10] [--out build/bench.json]
+
+The photos are those that PHOTOS names, else dataset/photos/, else the drawn ones. Each run is a
+process of its own, so that importing and peak memory count. Ratios are taken pair by pair, the
+usual recipe's figure divided by this project's: above 1, this project is faster or smaller.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from PIL import Image, ImageChops, ImageOps
+
+from mobilenet import BUILD, ROOT, UserError, backbone, command
+from mobilenet import photos as photo_files
+from mobilenet.files import write_json
+from mobilenet.progress import progress
+
+VARIANTS = {
+    "usual": "usual recipe, 160 px",
+    "same": "this project, 160 px",
+    "defaults": "this project, defaults",
+}
+STAGES = {
+    "first_run": "first run",
+    "rerun_head": "head again",
+    "rerun_fine_tuning": "fine-tuning again",
+    "rerun_new_cut": "with a new cut",
+    "one_photo": "one photo",
+    "hundred_photos": "100 photos",
+    "peak_memory": "peak of first run",
+    "peak_memory_all": "peak in the end",
+}
+LINKED = {".jpg", ".jpeg", ".png"}  # what TensorFlow reads, too; others are written as JPEG
+Runs = list[dict[str, Any]]
+
+
+# --- The figures ---
+
+
+def pairwise(usual: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest of usual[i] / ours[i]. Raises ValueError unless both are equally
+    many, one or more, and ours are above 0.
+    """
+    if not usual or min(ours, default=1) <= 0:
+        raise ValueError("ratios need pairs of figures above 0")
+    ratios = [a / b for a, b in zip(usual, ours, strict=True)]
+    return median(ratios), min(ratios), max(ratios)
+
+
+def summary(runs: Runs) -> dict[str, Any]:
+    """Medians of each variant, ratios (medians, and lowest and highest of the pairs), accuracy.
+
+    runs: one for each variant of each pair, in the order of the pairs; seconds and MB by the names
+    in STAGES, a figure that could not be had None or missing; correct and total.
+    """
+
+    def column(variant: str, stage: str) -> list[float]:
+        mine = [run.get(stage) for run in runs if run["variant"] == variant]
+        return mine if None not in mine else []
+
+    found: dict[str, Any] = {"medians": {}, "ratios": {}, "ratios_defaults": {}, "ranges": {}}
+    for variant in VARIANTS:
+        columns = {stage: column(variant, stage) for stage in STAGES}
+        found["medians"][variant] = {s: median(values) for s, values in columns.items() if values}
+    for name, variant in (("ratios", "same"), ("ratios_defaults", "defaults")):
+        found["ranges"][name] = {}
+        for stage in STAGES:
+            usual, ours = column("usual", stage), column(variant, stage)
+            if usual and ours:
+                found[name][stage], *low_high = pairwise(usual, ours)
+                found["ranges"][name][stage] = low_high
+    found["accuracy"] = {}
+    for variant in VARIANTS:
+        correct, (total, *_) = column(variant, "correct"), column(variant, "total")
+        share = median(correct) / total
+        found["accuracy"][variant] = {"share": share, "correct": correct, "total": total}
+    return found
+
+
+def growth(small: dict[str, Any], large: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """How many times as much each figure of `large` is as in `small`, summaries both."""
+    return {
+        variant: {stage: medians[stage] / small["medians"][variant][stage] for stage in medians}
+        for variant, medians in large["medians"].items()
+    }
+
+
+def figure(stage: str, value: float | None) -> str:
+    """A figure with its unit."""
+    if value is None:
+        return "–"
+    if "memory" in stage:
+        return f"{value:,.0f} MB"
+    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.1f} ms"
+
+
+def table(found: dict[str, Any]) -> str:
+    """A summary in plain text."""
+    lines = [
+        f"{'':<18}{'usual':>10}{'this':>10}{'this':>10}   usual / this, median of pairs (range)",
+        f"{'':<18}{'160 px':>10}{'160 px':>10}{'defaults':>10}   {'at 160 px':<26}at the defaults",
+    ]
+    for stage, name in STAGES.items():
+        if stage not in found["medians"]["usual"]:
+            continue
+        row = f"{name:<18}"
+        row += "".join(f"{figure(stage, found['medians'][v].get(stage)):>10}" for v in VARIANTS)
+        for name in ("ratios", "ratios_defaults"):
+            low, high = found["ranges"][name][stage]
+            row += f"   {f'{found[name][stage]:.3g} ({low:.3g} to {high:.3g})':<23}"
+        lines.append(row.rstrip())
+    lines.append("Test photos right, run by run:")
+    for variant, name in VARIANTS.items():
+        about = found["accuracy"][variant]
+        counts = ", ".join(map(str, about["correct"]))
+        lines.append(f"  {name:<24}{counts} of {about['total']} ({about['share']:.1%})")
+    return "\n".join(lines)
+
+
+# --- The runs ---
+
+
+def environment(weights: str, keras_home: Path) -> dict[str, str]:
+    """What each measured process is told. All that a run could find already done on disk is put
+    out of its reach here, so that a first run is one.
+    """
+    return {**os.environ, "WEIGHTS": weights, "KERAS_HOME": str(keras_home)}
+
+
+def measure(
+    run: str, folder: Path, seed: int, told: dict[str, str], show: Callable[[dict], None]
+) -> dict[str, Any]:
+    """Run a process of `mobilenet.bench_run` and collect what it reports; first_run is the seconds
+    from its start to its first report. show is given each report. Raises UserError if it fails.
+    """
+    line = [sys.executable, "-m", "mobilenet.bench_run", run, str(folder), str(seed)]
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        start = time.perf_counter()
+        with subprocess.Popen(
+            line, cwd=ROOT, env=told, stdout=subprocess.PIPE, stderr=said, encoding="utf-8"
+        ) as process:
+            try:
+                for text in process.stdout:
+                    if not text.startswith("{"):
+                        continue
+                    new = json.loads(text)
+                    if "correct" in new:
+                        new["first_run"] = time.perf_counter() - start
+                    found |= new
+                    show(new)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode == 0:
+            return found
+        said.seek(0)
+        reason = (said.read().strip().splitlines() or ["it was ended, often for want of memory"])[
+            -1
+        ]
+    reason = reason.removeprefix("error: ").rstrip(".")
+    raise UserError(f"A run of {VARIANTS.get(run, run)!r} stopped: {reason}.")
+
+
+def show_stages(found: dict[str, Any]) -> None:
+    """Add what a run has just reported to the line of that run."""
+    words = [f"{name} {figure(s, found[s])}" for s, name in STAGES.items() if found.get(s)]
+    print("".join(f"  {word}" for word in words), end="", flush=True)
+
+
+def rounds(
+    folder: Path, count: int, told: dict[str, str], label: str, timed: bool
+) -> tuple[Runs, Runs]:
+    """`count` rounds of one run of each variant; round i has seed i. With timed, each round also
+    asks for single photos and arithmetic. Returns these runs and what was found besides.
+    """
+    runs, besides = [], []
+    for seed in range(count):
+        mine = []
+        for variant, name in VARIANTS.items():
+            print(f"{label} {seed + 1}/{count}  {name}:", end="", flush=True)
+            mine.append({"pair": seed, "variant": variant})
+            mine[-1] |= measure(variant, folder, seed, told, show_stages)
+            print(f"  {mine[-1]['correct']} of {mine[-1]['total']} right", flush=True)
+        if timed:
+            print(f"{label} {seed + 1}/{count}  photos, arithmetic …", end="", flush=True)
+            found = measure("answers", folder, seed, told, lambda new: None)
+            print(" done", flush=True)
+            for run in mine:
+                for stage in ("one_photo", "hundred_photos"):
+                    run[stage] = found[stage][run["variant"]]
+            besides.append({"arithmetic": found["arithmetic"], "versions": found["versions"]})
+        runs += mine
+    return runs, besides
+
+
+def lay_out(photos: Any, source: Path, folder: Path, times: int) -> None:
+    """Make folder/PART/CLASS/ for the parts of notebook 4's split: links to the photos, and
+    times - 1 changed copies of each, in the same part.
+
+    A copy is the photo shifted by 1, 2, 3 … pixels around its edge, so that nothing takes it for
+    another.
+    """
+    parts = photo_files.split(photos, seed=0)
+    places = []
+    for part, index in parts.items():
+        for i in index:
+            inside = folder / part / photos.class_names[photos.labels[i]]
+            inside.mkdir(parents=True, exist_ok=True)
+            places.append((source / photos.files[i], inside / f"{i:06}"))
+
+    def put(item: tuple[Path, Path]) -> None:
+        photo, place = item
+        linked = photo.suffix.lower() in LINKED
+        if linked:
+            link(photo, place.with_name(f"{place.name}-0{photo.suffix.lower()}"))
+        if times == 1 and linked:
+            return
+        with Image.open(photo) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        for k in range(int(linked), times):
+            copy = place.with_name(f"{place.name}-{k}.jpg")
+            ImageChops.offset(upright, k, 0).save(copy, quality=90)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(progress(pool.map(put, places), len(places), "Copies"))
+
+
+def link(old: Path, new: Path) -> None:
+    """A symbolic link, or a copy where there are none."""
+    try:
+        new.symlink_to(old.resolve())
+    except OSError:  # Windows asks for a right that few have
+        shutil.copyfile(old, new)
+
+
+def find_weights(place: Path, folder: Path) -> tuple[dict[str, str], str]:
+    """What the processes are told, and which weights they take, in words; all are on disk then.
+
+    Where those published for 160 px cannot be had, those for 224 px serve both sizes, by that name
+    in a cache of their own, so that the usual recipe finds them, too.
+    """
+    weights = backbone.find_weights()
+    told = environment(weights, backbone.cache_folder().parent)
+    said = backbone.SAID[weights]
+    wanted = backbone.weights_file(1.0, 160)
+    try:
+        measure("weights", folder, 0, told, lambda new: None)
+    except UserError:
+        if weights != "imagenet" or wanted.is_file():
+            raise
+        at_224 = backbone.weights_file(1.0, 224)
+        models = place / "keras" / "models"
+        models.mkdir(parents=True)
+        for file in (wanted, at_224):
+            link(at_224, models / file.name)
+        told = environment(weights, models.parent)
+        measure("weights", folder, 0, told, lambda new: None)
+        said += ", those for 224 px at both sizes"
+    return told, said
+
+
+def bench(pairs: int, times: int, out: Path) -> int:
+    """Measure, print, write. Raises UserError if there are no photos of two classes, and if a run
+    fails.
+    """
+    source, which = photo_files.find_folder()
+    photos = photo_files.load_photos(source, 32)  # small: only to know which can be read
+    if len(photos.class_names) != 2:
+        raise UserError(
+            f"The usual recipe knows two classes and there are {len(photos.class_names)}: "
+            "set PHOTOS to a folder of two class folders."
+        )
+    minutes = pairs * (1.5 + 2.7 * len(photos) / 327)
+    minutes += (1 + 3.1 * times * len(photos) / 327) if times > 1 else 0
+    print(f"{which} {len(photos)} photos.")
+    print(f"Rounds: {pairs}, each one run of {', '.join(VARIANTS.values())};")
+    print("then seconds for single photos, and the share of the processor's peak.")
+    if times > 1:
+        print(f"In the end each run once with {times} times the photos.")
+    print(f"All this takes about {max(1, round(minutes))} minutes on two cores.", flush=True)
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as place:
+        place = Path(place)
+        lay_out(photos, source, place / "photos", 1)
+        told, weights = find_weights(place, place / "photos")
+        print(f"Weights: {weights}.", flush=True)
+        runs, besides = rounds(place / "photos", pairs, told, "Round", timed=True)
+        found = summary(runs)
+        facts = {
+            "date": date.today().isoformat(),
+            "machine": {**command.machine(), **besides[0]["versions"]},
+            "photos": {"count": len(photos), "classes": list(photos.class_names), "said": which},
+            "weights": weights,
+            "pairs": pairs,
+            **found,
+            "arithmetic": [row["arithmetic"] for row in besides],
+            "growth": None,
+            "runs": runs,
+        }
+        write_json(out, facts)
+        print(f"\n{table(found)}\n\n{arithmetic(facts['arithmetic'])}\n", flush=True)
+        if times > 1:
+            lay_out(photos, source, place / "more", times)
+            more, _ = rounds(place / "more", 1, told, f"{times} times", timed=False)
+            large = summary(more)
+            factors = growth(found, large)
+            facts["growth"] = {"times": times, "count": times * len(photos), "factors": factors}
+            facts["growth"] |= {**large, "runs": more}
+            write_json(out, facts)
+            print(f"\nWith {times} times the photos:\n{table(large)}\n\n{grown(factors)}\n")
+    print(f"All of it is in {out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}.")
+    return 0
+
+
+def arithmetic(rows: list[dict[str, dict[str, float]]]) -> str:
+    """What share of the peak was reached, in words; medians of the rounds."""
+    lines = []
+    for variant in rows[0]:
+        peak, forward, step, forward_share, step_share = (
+            median(row[variant][name] for row in rows)
+            for name in (
+                "peak_gflops",
+                "forward_gflops",
+                "step_gflops",
+                "forward_share",
+                "step_share",
+            )
+        )
+        lines.append(
+            f"{VARIANTS[variant]}: forward pass {forward:.0f} GFLOP/s, {forward_share:.0%} of the "
+            f"{peak:.0f} of a large product; training step {step:.0f}, {step_share:.0%}."
+        )
+    return "\n".join(lines)
+
+
+def grown(factors: dict[str, dict[str, float]]) -> str:
+    """How each figure grew, in plain text."""
+    lines = [f"{'as many times':<18}{'usual':>10}{'this':>10}{'defaults':>10}"]
+    for stage, name in STAGES.items():
+        if stage in factors["usual"]:
+            row = "".join(f"{factors[variant][stage]:>10.1f}" for variant in VARIANTS)
+            lines.append(f"{name:<18}{row}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = command.Parser("python -m mobilenet.bench", __doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=command.number(int, 1, 100), default=5)
+    parser.add_argument(
+        "--photos-times",
+        type=command.number(int, 1, 100),
+        default=10,
+        help="then run once more with so many times the photos; 1: do not",
+    )
+    parser.add_argument("--out", type=Path, default=BUILD / "bench.json")
+    chosen = parser.parse_args(arguments)
+    return command.run(lambda: bench(chosen.pairs, chosen.photos_times, chosen.out.resolve()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

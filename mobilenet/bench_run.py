@@ -1,0 +1,252 @@
+"""One measured run, in a process of its own: what `mobilenet.bench` starts, times and compares.
+
+    python -m mobilenet.bench_run same FOLDER SEED
+
+FOLDER holds train, val and test, each with the class folders. What is found is told in lines of
+JSON on standard output: after the first run how many test photos were right, of how many, and the
+peak memory in MB; then a re-run a line, in seconds, what running the notebook's cell again costs.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mobilenet import command, cost
+
+PRODUCT = 2048  # rows and columns of the matrices whose product shows the processor's peak
+ANSWERS = 100  # photos asked about at once
+STEPS = 4  # batches of 32 in an epoch of the training step that is timed
+NEW_LAYER = 100  # the usual recipe's other cut; FINE_TUNE_AT is its first
+
+
+class Knobs(NamedTuple):
+    """The knobs of notebook 4. The cuts are the blocks that hold layers 120 and 100 of the usual
+    recipe: a whole block is trained where it trains a part of one, and never less than it trains.
+    """
+
+    size: int = 224  # px
+    cut: str = "block_13_expand"
+    new_cut: str = "block_11_expand"
+    epochs: int = 10
+    learning_rate: float = 1e-4
+    head_epochs: int = 60
+    head_learning_rate: float = 3e-3
+    dropout: float = 0.2
+    views: int = 5
+    flip: bool = True
+    rotation: float = 15
+    zoom: float = 0.15
+
+    def augmentation(self) -> dict[str, Any]:
+        """How a view may differ from its photo."""
+        return {"flip": self.flip, "rotation": self.rotation, "zoom": self.zoom}
+
+
+KNOBS = {"same": Knobs(size=160, epochs=5, head_epochs=5, views=5), "defaults": Knobs()}
+
+
+def report(**found: Any) -> None:
+    """Tell the process that measures what was found, JSON values by name."""
+    print(json.dumps(found), flush=True)
+
+
+def again(stage: str, cell: Callable[[], Any]) -> None:
+    """Run a cell once more and report the seconds."""
+    start = time.perf_counter()
+    cell()
+    report(**{stage: time.perf_counter() - start})
+
+
+def peak_memory() -> float | None:
+    """The most memory that this process has had so far, in MB; None where nobody counts it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def usual(folder: Path, seed: int) -> None:
+    """The usual recipe."""
+    from mobilenet import backbone, recipe
+    from mobilenet.engine import keras
+
+    keras.utils.set_random_seed(seed)
+    weights = backbone.find_weights()
+    parts = {part: recipe.read(folder, part) for part in ("train", "val", "test")}
+    model, base = recipe.train_head(weights, parts)
+    recipe.fine_tune(model, base, parts, recipe.FINE_TUNE_AT)
+    correct, total = recipe.count_right(model, parts["test"])
+    report(correct=correct, total=total, peak_memory=peak_memory())
+    again("rerun_fine_tuning", lambda: recipe.fine_tune(model, base, parts, recipe.FINE_TUNE_AT))
+    again("rerun_new_cut", lambda: recipe.fine_tune(model, base, parts, NEW_LAYER))
+    # Its base is tuned by now, so the cell that builds the model has to be run again, too.
+    again("rerun_head", lambda: recipe.train_head(weights, parts))
+    report(peak_memory_all=peak_memory())
+
+
+def project(folder: Path, seed: int, knobs: Knobs) -> None:
+    """This project, cell by cell as in notebook 4."""
+    from mobilenet import backbone, features, photos, training
+    from mobilenet.engine import keras
+
+    keras.utils.set_random_seed(seed)
+    network = backbone.load(size=knobs.size)
+    train, val, test = (photos.load_photos(folder / part, knobs.size) for part in photos.PARTS)
+
+    def inputs(cut: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Activations of the training photos' views and of the validation photos."""
+        views = features.view_activations(
+            network, train.images, cut, knobs.views, seed, **knobs.augmentation()
+        )
+        return views, features.view_activations(network, val.images, cut, 1, seed)[0]
+
+    def fit(model: Any, cut: str | None, epochs: int, rate: float) -> Any:
+        views, asked = inputs(cut)
+        training.fit(
+            model,
+            views,
+            train.labels,
+            asked,
+            val.labels,
+            epochs=epochs,
+            learning_rate=rate,
+            seed=seed,
+        )
+        return model
+
+    def head_cell() -> Any:
+        head = training.build_head(network.channels, len(train.class_names), knobs.dropout, seed)
+        return fit(head, None, knobs.head_epochs, knobs.head_learning_rate)
+
+    def tuning_cell(cut: str) -> Any:
+        top = training.build_top(network, cut, head, knobs.dropout)
+        return fit(top, cut, knobs.epochs, knobs.learning_rate)
+
+    head = head_cell()
+    top = tuning_cell(knobs.cut)
+    asked = features.view_activations(network, test.images, knobs.cut, 1, seed)[0]
+    p = training.probabilities(training.predict_logits(top, asked))
+    result = training.count_right(p, test.labels)
+    report(correct=result.correct, total=result.total, peak_memory=peak_memory())
+    again("rerun_fine_tuning", lambda: tuning_cell(knobs.cut))
+    again("rerun_new_cut", lambda: tuning_cell(knobs.new_cut))
+    again("rerun_head", head_cell)
+    report(peak_memory_all=peak_memory())
+
+
+def answers(folder: Path, seed: int) -> None:
+    """Seconds for one photo and for 100, decoded already: `model.predict` of the usual recipe's
+    model, and the compiled function of this project's. Then the share of the peak arithmetic.
+    """
+    import keras
+    import tensorflow
+
+    from mobilenet import backbone, classifier, photos, recipe, training
+
+    model, _ = recipe.build(backbone.find_weights())
+    works, networks = [("usual", lambda images: model.predict(images, verbose=0))], []
+    for variant, knobs in KNOBS.items():
+        network = backbone.load(size=knobs.size)
+        head = training.build_head(network.channels, 2, knobs.dropout, seed)
+        works.append((variant, classifier.compiled(classifier.assemble(network, head))))
+        networks.append((variant, network))
+    images = {}
+    for size in {recipe.SIZE, *(knobs.size for knobs in KNOBS.values())}:
+        some = photos.load_photos(folder / "train", size).images[:ANSWERS]
+        images[size] = np.resize(some, (ANSWERS, *some.shape[1:]))
+    sizes = {"usual": recipe.SIZE, **{variant: knobs.size for variant, knobs in KNOBS.items()}}
+    for stage, count in (("one_photo", 1), ("hundred_photos", ANSWERS)):
+        asked = {variant: images[size][:count] for variant, size in sizes.items()}
+        asked["usual"] = asked["usual"].astype(np.float32)  # as Keras's loader gives it
+        seconds = cost.median_seconds(
+            [lambda work=work, photo=asked[name]: work(photo) for name, work in works]
+        )
+        report(**{stage: dict(zip(sizes, seconds, strict=True))})
+    report(arithmetic={name: arithmetic(net, images[net.size]) for name, net in networks})
+    report(versions={"tensorflow": tensorflow.__version__, "keras": keras.__version__})
+
+
+def arithmetic(network: Any, images: np.ndarray) -> dict[str, float]:
+    """GFLOP/s of a large matrix product, of the frozen pass over a batch and of a training step of
+    the top blocks, and their shares of the first. A multiply-add is two operations, a step's
+    backward pass twice the forward one; what else is done (BatchNorm, Adam) is not counted.
+
+    images: uint8 (N, size, size, 3), N at least 32.
+    """
+    from mobilenet import features, training
+    from mobilenet.engine import tf
+
+    cut, batch = Knobs().cut, images[: training.BATCH]
+    matrix = tf.random.normal((PRODUCT, PRODUCT))
+    head = training.build_head(network.channels, 2, 0.2, 0)
+    top = training.build_top(network, cut, head)
+    photos = np.resize(batch, (STEPS * len(batch), *batch.shape[1:]))
+    views = features.activations(network, photos, cut)[None]
+    labels = np.arange(len(photos)) % 2
+
+    def epochs(count: int) -> None:
+        training.fit(top, views, labels, epochs=count, learning_rate=1e-6, seed=0)
+
+    product, forward, short, long = cost.median_seconds(
+        [
+            lambda: tf.matmul(matrix, matrix),
+            lambda: features.activations(network, batch, None),
+            lambda: epochs(1),
+            lambda: epochs(5),
+        ]
+    )
+    step = max(long - short, 1e-9) / 4 / STEPS  # what comes before the first step drops out
+    whole, part = (cost.totals(cost.count(model)) for model in (network.model, top))
+    peak = 2 * PRODUCT**3 / product / 1e9
+    forward = 2 * whole.multiply_adds * len(batch) / forward / 1e9
+    step = 3 * 2 * part.multiply_adds * len(batch) / step / 1e9
+    return {
+        "peak_gflops": peak,
+        "forward_gflops": forward,
+        "forward_share": forward / peak,
+        "step_gflops": step,
+        "step_share": step / peak,
+    }
+
+
+def weights(folder: Path, seed: int) -> None:
+    """Have all weights loaded once: whatever has to be downloaded is there afterwards."""
+    from mobilenet import backbone
+
+    for knobs in KNOBS.values():
+        backbone.load(size=knobs.size)
+
+
+RUNS = {
+    "weights": weights,
+    "answers": answers,
+    "usual": usual,
+    "same": lambda folder, seed: project(folder, seed, KNOBS["same"]),
+    "defaults": lambda folder, seed: project(folder, seed, KNOBS["defaults"]),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = command.Parser("python -m mobilenet.bench_run", __doc__.splitlines()[0])
+    parser.add_argument("run", choices=RUNS)
+    parser.add_argument("folder", type=Path, help="holds train, val and test")
+    parser.add_argument("seed", type=command.number(int, 0, 2**32 - 1))
+    chosen = parser.parse_args(arguments)
+
+    def work() -> int:
+        RUNS[chosen.run](chosen.folder, chosen.seed)
+        return 0
+
+    return command.run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
