@@ -22,6 +22,7 @@ from mobilenet.progress import progress
 
 BATCH = 32
 CACHE = BUILD / "activations"
+PASSES = 1  # to be counted up when the same photos come to give other activations
 CACHE_BYTES = 4_000_000_000  # then the files that were not asked for longest are removed
 
 
@@ -259,8 +260,11 @@ def view_activations(
     that the same pass computes and keeps, to be asked for later. Raises UserError for an unknown
     cut, for impossible views, and if the disk does not take the file.
     """
+    for c in (cut, *also):
+        if c is not None:
+            backbone.check_cut(c)
     maps = view_maps(images.shape, count, seed, **augmentation)
-    digest = hashlib.sha256(backbone.fingerprint().encode())
+    digest = hashlib.sha256(f"{PASSES} {backbone.fingerprint()}".encode())
     for array in (images, maps):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array))
@@ -269,9 +273,6 @@ def view_activations(
         return _read(digest, cut)
     except DAMAGE:  # not there, or damaged: made anew
         wanted = tuple(dict.fromkeys((cut, *(c for c in also if not _file(digest, c).exists()))))
-    for c in wanted:
-        if c is not None:
-            backbone.check_cut(c)
     _write(
         [_file(digest, c) for c in wanted], maps.shape[:2], _stream(backbone, images, wanted, maps)
     )
@@ -286,7 +287,8 @@ def _file(digest: str, cut: str | None) -> Path:
 def _read(digest: str, cut: str | None) -> np.ndarray:
     file = _file(digest, cut)
     array = np.load(file, mmap_mode="r")
-    file.touch()  # the last to go
+    with suppress(OSError):  # where nothing may be written
+        file.touch()  # the last to go
     return array
 
 
