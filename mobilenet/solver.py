@@ -20,6 +20,7 @@ import math
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mobilenet import UserError
 from mobilenet.training import build_head, cross_entropy, folds, probabilities
@@ -29,7 +30,12 @@ TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest that it
 NEWTON_STEPS = 100  # five to ten are enough
 CG_STEPS = 1000  # a hundred are enough
 
+# Products of this size gain nothing by threads, and thousands of times one waits for the other:
+# on a machine that does something else, too, that takes many times as long.
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
+
+@one_thread
 def solve(
     features: np.ndarray, labels: np.ndarray, classes: int, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +52,7 @@ def solve(
     return _turn_back(weights, basis, centre)
 
 
+@one_thread
 def descend(
     features: np.ndarray, labels: np.ndarray, classes: int, strength: float, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +103,7 @@ def solved_head(kernel: np.ndarray, bias: np.ndarray) -> Any:
     return head
 
 
+@one_thread
 def held_out_losses(
     features: np.ndarray, labels: np.ndarray, classes: int, *, count: int = 5, seed: int
 ) -> np.ndarray:
@@ -127,6 +135,7 @@ def choose_strength(
     return float(STRENGTHS[losses.argmin()])
 
 
+@one_thread
 def cross_validate(
     features: np.ndarray, labels: np.ndarray, classes: int, *, count: int = 5, seed: int
 ) -> np.ndarray:
