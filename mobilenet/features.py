@@ -197,23 +197,29 @@ def fold(model: Any) -> Any:
     return copy
 
 
+@lru_cache(maxsize=8)
+def _frozen(backbone: Backbone, cuts: tuple[str | None, ...]) -> Any:
+    """The backbone from photos to each cut, folded, once for both kinds of pass."""
+    whole = backbone.model
+    edges = [whole.output if cut is None else whole.get_layer(cut).input for cut in cuts]
+    return fold(keras.Model(whole.input, edges))
+
+
 @lru_cache(maxsize=16)  # so that nothing is traced twice
 def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...], moved: bool) -> Any:
     """A compiled function of photos, and of their maps if they are to be moved, to a list of the
     activations at each cut.
     """
-    whole = backbone.model
-    edges = [whole.output if cut is None else whole.get_layer(cut).input for cut in cuts]
-    model = fold(keras.Model(whole.input, edges))
+    model = _frozen(backbone, cuts)
 
     def forward(photos, *maps):
         photos = change(photos, *maps) if moved else photos
         results = tf.nest.flatten(model(preprocess(photos), training=False))
-        pooled = [cut is None for cut in cuts]
-        results = [
-            tf.reduce_mean(r, (1, 2)) if p else r for r, p in zip(results, pooled, strict=True)
+        pooled = [
+            tf.reduce_mean(result, (1, 2)) if cut is None else result
+            for result, cut in zip(results, cuts, strict=True)
         ]
-        return [tf.cast(result, tf.float16) for result in results]
+        return [tf.cast(result, tf.float16) for result in pooled]
 
     photos = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     maps = [tf.TensorSpec((None, 8), tf.float32)] if moved else []

@@ -46,6 +46,7 @@ def execute(path: Path, folder: Path, report: Callable[[int, int], None]) -> nbf
         notebook,
         timeout=None,
         kernel_name="python3",
+        shutdown_kernel="immediate",  # interrupted first, a kernel now and then aborts noisily
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
