@@ -11,7 +11,7 @@ import os
 import threading
 import urllib.request
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ SAID = {
 class Backbone:
     """A frozen network from photos to a feature map, and what must be known to use it.
 
-    model: float32 (B, size, size, 3) in [-1, 1] → float32 (B, size/32, size/32, channels).
+    model: float32 (B, size, size, 3) in [-1, 1] → float32 (B, size/32, size/32, channels). What is
+    trained is a copy: its weights stay as they were loaded.
     weights: "imagenet", "bundled", or "random" (for tests and comparisons).
     """
 
@@ -76,6 +77,7 @@ class Backbone:
         if cut not in self.cuts:
             raise UserError(f"There is no cut called {cut!r}: take one of {', '.join(self.cuts)}.")
 
+    @cached_property
     def fingerprint(self) -> str:
         """The sha256 of shape and weights, in hexadecimal: the same when loaded anew."""
         digest = hashlib.sha256(f"{self.name} {self.alpha} {self.size}".encode())

@@ -20,7 +20,7 @@ from mobilenet import command, cost
 
 PRODUCT = 2048  # rows and columns of the matrices whose product shows the processor's peak
 ANSWERS = 100  # photos asked about at once
-KEPT = "activations"  # the folder that a run keeps them in
+KEPT = "cache"  # the folder in which a run keeps photos and activations
 STEPS = 4  # batches of 32 in an epoch of the training step that is timed
 NEW_LAYER = 100  # the usual recipe's other cut; FINE_TUNE_AT is its first
 
@@ -93,13 +93,13 @@ def usual(folder: Path, seed: int) -> None:
 
 
 def project(folder: Path, seed: int, knobs: Knobs, again_too: bool = True) -> None:
-    """This project, cell by cell as in notebook 4; its activations are kept beside the photos,
+    """This project, cell by cell as in notebook 4; what it keeps lies beside the photos,
     apart from the user's, so that the next such run with the same seed finds them.
     """
-    from mobilenet import backbone, features, photos, training
+    from mobilenet import backbone, cache, features, photos, training
     from mobilenet.engine import keras
 
-    features.CACHE = folder.parent / KEPT
+    cache.FOLDER = folder.parent / KEPT
     keras.utils.set_random_seed(seed)
     network = backbone.load(size=knobs.size)
     train, val, test = (photos.load_photos(folder / part, knobs.size) for part in photos.PARTS)

@@ -7,23 +7,19 @@ kept in files, named by all that decides what is in them, so that a new kernel f
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import BUILD, UserError, cost
+from mobilenet import UserError, cache, cost
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
-from mobilenet.files import DAMAGE, replacing
+from mobilenet.files import DAMAGE
 from mobilenet.progress import progress
 
 BATCH = 32
-CACHE = BUILD / "activations"
 PASSES = 1  # to be counted up when the same photos come to give other activations
-CACHE_BYTES = 4_000_000_000  # then the files that were not asked for longest are removed
 
 
 def preprocess(images: Any) -> Any:
@@ -251,7 +247,7 @@ def _stream(
 
 def view_activations(
     backbone: Backbone,
-    images: np.ndarray,
+    images: np.ndarray | cache.Rows,
     cut: str | None,
     count: int,
     seed: int,
@@ -260,7 +256,7 @@ def view_activations(
 ) -> np.ndarray:
     """Activations at the cut of `count` views of each photo: float16 (count, N, …), read-only.
 
-    As `activations` of `make_views`, but kept in a file below CACHE: asking again for the same
+    As `activations` of `make_views`, but kept in a file by `cache`: asking again for the same
     photos, views, backbone and cut costs nothing, in another process either, anything new costs
     one pass. The file is mapped into memory, so what is not used needs none. also: further cuts
     that the same pass computes and keeps, to be asked for later. Raises UserError for an unknown
@@ -270,54 +266,15 @@ def view_activations(
         if c is not None:
             backbone.check_cut(c)
     maps = view_maps(images.shape, count, seed, **augmentation)
-    digest = hashlib.sha256(f"{PASSES} {backbone.fingerprint()}".encode())
-    for array in (images, maps):
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    digest = digest.hexdigest()
+    of = f"{PASSES} {backbone.fingerprint} {cache.digest(images)} {cache.digest(maps)}"
+    names = {
+        c: f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-{c or 'features'}"
+        for c in dict.fromkeys((cut, *also))
+    }
     try:
-        return _read(digest, cut)
+        return cache.read(names[cut])[0]
     except DAMAGE:  # not there, or damaged: made anew
-        wanted = tuple(dict.fromkeys((cut, *(c for c in also if not _file(digest, c).exists()))))
-    _write(
-        [_file(digest, c) for c in wanted], maps.shape[:2], _stream(backbone, images, wanted, maps)
-    )
-    _forget()
-    return _read(digest, cut)
-
-
-def _file(digest: str, cut: str | None) -> Path:
-    return CACHE / f"{digest[:32]}-{cut or 'features'}.npy"
-
-
-def _read(digest: str, cut: str | None) -> np.ndarray:
-    file = _file(digest, cut)
-    array = np.load(file, mmap_mode="r")
-    with suppress(OSError):  # where nothing may be written
-        file.touch()  # the last to go
-    return array
-
-
-def _write(files: list[Path], leading: tuple[int, ...], batches: Iterator[list]) -> None:
-    """Write one .npy file for each part of the batches, atomically, a batch at a time."""
-    with ExitStack() as stack:
-        new = [stack.enter_context(replacing(file)) for file in files]
-        outs = [stack.enter_context(path.open("wb")) for path in new]
-        for k, parts in enumerate(batches):
-            for out, part in zip(outs, parts, strict=True):
-                if k == 0:
-                    header = {"descr": "<f2", "fortran_order": False}
-                    shape = (*leading, *part.shape[1:])
-                    np.lib.format.write_array_header_1_0(out, header | {"shape": shape})
-                out.write(part.astype("<f2", copy=False))
-
-
-def _forget() -> None:
-    """Remove the files that were not asked for longest, but the last, above CACHE_BYTES."""
-    with suppress(OSError):  # another notebook may do the same, or have a file open
-        files = [(file.stat().st_mtime, file.stat().st_size, file) for file in CACHE.glob("*.npy")]
-        total = sum(size for _, size, _ in files)
-        for _, size, file in sorted(files)[:-1]:
-            if total > CACHE_BYTES:
-                file.unlink()
-                total -= size
+        wanted = [c for c in names if c == cut or not cache.path(names[c]).exists()]
+    batches = _stream(backbone, images, tuple(wanted), maps)
+    cache.write([names[c] for c in wanted], maps.shape[:2], batches)
+    return cache.read(names[cut])[0]

@@ -4,26 +4,29 @@ A labelled set of photos is a folder that holds one folder for each class. Anyth
 (`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`) or made by an archiver (`__MACOSX`) is no photo.
 """
 
+import hashlib
 import json
 import os
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps
 
-from mobilenet import ROOT, UserError, from_root
-from mobilenet.files import write_json
+from mobilenet import ROOT, UserError, cache, from_root
+from mobilenet.files import DAMAGE, write_json
 from mobilenet.progress import progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
+DECODINGS = 1  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
 # What Pillow raises on damaged files; DecompressionBombError is a file of over 179 megapixels.
@@ -50,14 +53,15 @@ class Photos:
     """A labelled set of photos, decoded.
 
     files: N paths below the folder, as text with forward slashes, class by class, each sorted.
-    images: uint8, (N, size, size, 3), RGB, 0 to 255.
+    images: uint8, (N, size, size, 3), RGB, 0 to 255: an array, or `cache.Rows` of the file that
+    they are kept in, of which images[:] is an array.
     labels: int64, (N,), index into class_names.
     class_names: K names; class_names[0] is the positive class.
     left_out: (file, reason) for each file that could not be read.
     """
 
     files: tuple[str, ...]
-    images: np.ndarray
+    images: np.ndarray | cache.Rows
     labels: np.ndarray
     class_names: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
@@ -68,7 +72,9 @@ class Photos:
     def subset(self, index: np.ndarray) -> "Photos":
         """The photos at these positions, in this order."""
         files = tuple(self.files[i] for i in index)
-        return replace(self, files=files, images=self.images[index], labels=self.labels[index])
+        kept = isinstance(self.images, cache.Rows)
+        images = self.images.take(index) if kept else self.images[index]
+        return replace(self, files=files, images=images, labels=self.labels[index])
 
 
 def find_folder() -> tuple[Path, str]:
@@ -161,7 +167,8 @@ def _reason(error: BaseException) -> str:
 
 
 def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
-    """Read all photos of a folder of class folders, decoded once at size × size pixels.
+    """Read all photos of a folder of class folders, decoded once at size × size pixels, and kept:
+    asked for again, only the files are read to see that they are the same.
 
     class_names are the folders' names in alphabetical order; `positive` moves one to the front.
     A file that cannot be read is left out and listed with its reason. Raises UserError if there
@@ -186,26 +193,58 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     paths = [
         (path, label) for label, name in enumerate(names) for path in list_photos(folder / name)
     ]
-    files, images, labels, left_out = [], [], [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda item: read_or_reason(item[0], size), paths)
-        for (path, label), image in zip(
-            paths, progress(decoded, len(paths), "Photos"), strict=True
-        ):
-            file = path.relative_to(folder).as_posix()
-            if isinstance(image, str):
-                left_out.append((file, image))
-            else:
-                files.append(file)
-                images.append(image)
-                labels.append(label)
-    counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(names))
+    images, reasons = _decoded([path for path, _ in paths], size) if paths else (None, {})
+    files = [path.relative_to(folder).as_posix() for path, _ in paths]
+    good = np.array([i for i in range(len(paths)) if i not in reasons], np.int64)
+    labels = np.array([label for _, label in paths], np.int64)[good]
+    counts = np.bincount(labels, minlength=len(names))
     for name, count in zip(names, counts, strict=True):
         if count == 0:
             raise UserError(
                 f"Class {name!r} has no readable photo: put photos into its folder or remove it."
             )
-    return Photos(tuple(files), np.stack(images), np.array(labels), tuple(names), tuple(left_out))
+    return Photos(
+        files=tuple(files[i] for i in good),
+        images=images.take(good),
+        labels=labels,
+        class_names=tuple(names),
+        left_out=tuple((files[i], reason) for i, reason in reasons.items()),
+    )
+
+
+def _decoded(paths: Sequence[Path], size: int) -> tuple[cache.Rows, dict[int, str]]:
+    """All photos, decoded once and kept by the content of their files: rows uint8 (N, size, size,
+    3), one for each path, and the reason for each position whose file cannot be read.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        sums = progress(pool.map(_sha256, paths), len(paths), "Files")
+        of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
+        name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
+        try:
+            array, reasons = cache.read(name)
+        except DAMAGE:  # not there, or damaged: made anew
+            decoded = pool.map(lambda path: read_or_reason(path, size), paths)
+            shown = progress(decoded, len(paths), "Photos")
+            cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
+            array, reasons = cache.read(name)
+    reasons = {int(i): reason for i, reason in reasons.items()}
+    return cache.Rows(array, np.arange(len(paths)), name), reasons
+
+
+def _rows(decoded: Iterable[np.ndarray | str], size: int, reasons: dict) -> Iterator[list]:
+    """A batch of one for each photo, black where there is a reason instead, which is noted."""
+    for i, image in enumerate(decoded):
+        if isinstance(image, str):
+            reasons[i], image = image, np.zeros((size, size, 3), np.uint8)
+        yield [image[None]]
+
+
+def _sha256(path: Path) -> str:
+    """Of what is in a file, in hexadecimal; nothing where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def read_or_reason(path: Path | str | BinaryIO, size: int) -> np.ndarray | str:

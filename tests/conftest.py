@@ -9,6 +9,7 @@ from hypothesis import settings
 from PIL import Image
 
 from mobilenet import backbone as backbones
+from mobilenet import cache
 from mobilenet.photos import Photos
 
 # Timings differ from machine to machine; the same examples everywhere.
@@ -30,11 +31,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """Activations are kept apart from the user's, and not found by the next run of the tests."""
-    from mobilenet import features
-
+    """What is kept lies apart from the user's, and the next run of the tests does not find it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "CACHE", tmp_path_factory.mktemp("activations"))
+        patch.setattr(cache, "FOLDER", tmp_path_factory.mktemp("cache"))
         yield
 
 

@@ -9,7 +9,7 @@ from conftest import SIZE, draw, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, cost, features
+from mobilenet import UserError, cache, cost, features
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def passes(monkeypatch, tmp_path):
         return real(backbone, images, cuts, maps)
 
     monkeypatch.setattr(features, "_stream", counting)
-    monkeypatch.setattr(features, "CACHE", tmp_path)
+    monkeypatch.setattr(cache, "FOLDER", tmp_path)
     return seen
 
 
@@ -282,7 +282,7 @@ def test_room_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes
 
     def ask(i):
         saved = features.view_activations(small, photos.images[i : i + 1], None, 1, 0)
-        file = max(features.CACHE.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        file = max(cache.FOLDER.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         asked.append(file)
         for age, path in enumerate(dict.fromkeys(reversed(asked))):  # clocks may be coarse
             if path.exists():
@@ -290,8 +290,8 @@ def test_room_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes
         return saved
 
     asked = []
-    room = ask(0).nbytes + 200
-    monkeypatch.setattr(features, "CACHE_BYTES", 2 * room)
+    room = ask(0).nbytes + 300
+    monkeypatch.setattr(cache, "LIMIT", 2 * room)
     ask(1), ask(0)
     assert len(passes) == 2
     ask(2), ask(0)  # 1 goes

@@ -1,0 +1,149 @@
+"""Arrays kept in files below build/, so that what was computed once is found again.
+
+A file is named by a digest of all that decides what is in it, and written whole or not at all. To
+be read it is mapped into memory, so that what is not asked for takes none, and more of it than
+the memory holds does no harm. After the array, in JSON, stand a note and the sha256 of all before.
+"""
+
+import hashlib
+import io
+import json
+import mmap
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenet import BUILD
+from mobilenet.files import replacing
+
+FOLDER = BUILD / "cache"
+LIMIT = 4_000_000_000  # bytes; above it the files that were not asked for longest are removed
+CHUNK = 1 << 20  # bytes
+_whole = set()  # files that this process has found to be what was written
+
+
+class Rows:
+    """Some rows of an array in some order, read when they are asked for.
+
+    rows[key] is a NumPy array, key a position, a slice, a mask or an array of positions;
+    np.asarray(rows) is all of them.
+    """
+
+    def __init__(self, array: np.ndarray, index: np.ndarray, name: str):
+        self.array, self.index, self.name = array, index, name
+        self.shape, self.dtype = (len(index), *array.shape[1:]), array.dtype
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        rows = np.array(self.array[self.index[key]])
+        let_go(self.array)
+        return rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def take(self, index: np.ndarray) -> "Rows":
+        """The rows at these positions, in this order."""
+        return Rows(self.array, self.index[index], self.name)
+
+
+def digest(array: np.ndarray | Rows) -> str:
+    """The sha256 of what is in an array, in hexadecimal; of rows, of which rows of what they are,
+    which takes no time.
+    """
+    if isinstance(array, Rows):
+        return hashlib.sha256(array.name.encode() + np.int64(array.index).tobytes()).hexdigest()
+    found = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
+
+
+def let_go(array: np.ndarray) -> None:
+    """Give back the memory that reading a mapped array took; read again, it is mapped again."""
+    mapped = getattr(array, "_mmap", None)
+    if hasattr(mapped, "madvise"):  # Windows takes it back by itself
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def path(name: str) -> Path:
+    """The file in which the array of this name is kept."""
+    return FOLDER / f"{name}.npy"
+
+
+def read(name: str) -> tuple[np.ndarray, Any]:
+    """An array that `write` kept, mapped and read-only, and the note. Raises one of `files.DAMAGE`
+    if it is not there or not as it was written.
+    """
+    file = path(name)
+    array = np.load(file, mmap_mode="r")
+    with file.open("rb") as whole:
+        end = whole.seek(array.offset + array.nbytes)
+        said = json.loads(whole.read())
+        if (file, end, inode := file.stat().st_ino) not in _whole:
+            whole.seek(0)
+            if said["sha256"] != _sha256(whole, end):
+                raise ValueError(f"{file} is damaged")
+            _whole.add((file, end, inode))
+    with suppress(OSError):  # where nothing may be written
+        file.touch()  # the last to go
+    return array, said["note"]
+
+
+def _sha256(file: Any, end: int) -> str:
+    """Of the first bytes of an open file, in hexadecimal."""
+    found = hashlib.sha256()
+    for start in range(0, end, CHUNK):
+        found.update(file.read(min(CHUNK, end - start)))
+    return found.hexdigest()
+
+
+def write(
+    names: Sequence[str],
+    leading: tuple[int, ...],
+    batches: Iterable[Sequence[np.ndarray]],
+    note: Any = None,
+) -> None:
+    """Keep an array for each of names, atomically; then remove the oldest files above LIMIT.
+
+    batches: of each array some rows more, until its leading axes have these lengths. note: what
+    JSON can hold; it may be filled while the batches are made. Raises UserError if the disk does
+    not take the files.
+    """
+    with ExitStack() as stack:
+        new = [stack.enter_context(replacing(path(name))) for name in names]
+        outs = [stack.enter_context(file.open("wb")) for file in new]
+        sums = [hashlib.sha256() for _ in names]
+        for k, parts in enumerate(batches):
+            for out, sum_, part in zip(outs, sums, parts, strict=True):
+                data = (b"" if k else _header(part, leading)) + part.tobytes()
+                out.write(data)
+                sum_.update(data)
+        for out, sum_ in zip(outs, sums, strict=True):
+            out.write(json.dumps({"note": note, "sha256": sum_.hexdigest()}).encode())
+    _forget()
+
+
+def _header(part: np.ndarray, leading: tuple[int, ...]) -> bytes:
+    """What an .npy file begins with whose array goes on as this part does."""
+    header = io.BytesIO()
+    shape = (*leading, *part.shape[1:])
+    descr = np.lib.format.dtype_to_descr(part.dtype)
+    about = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, about)
+    return header.getvalue()
+
+
+def _forget() -> None:
+    """Remove the files that were not asked for longest, but the last, above LIMIT."""
+    with suppress(OSError):  # another notebook may do the same, or have a file open
+        files = [(file.stat().st_mtime, file.stat().st_size, file) for file in FOLDER.glob("*.npy")]
+        total = sum(size for _, size, _ in files)
+        for _, size, file in sorted(files)[:-1]:
+            if total > LIMIT:
+                file.unlink()
+                total -= size
