@@ -32,7 +32,7 @@ CHUNK = 65536  # bytes
 HDF5 = b"\x89HDF"  # what a file of weights begins with
 BUNDLED = Path(__file__).parent / "weights" / "mobilenet_v2_0.35.npz"
 # α and size in pixels where nobody says otherwise.
-DEFAULTS = {"imagenet": (1.0, 224), "bundled": (0.35, 224), "random": (1.0, 224)}
+DEFAULTS = {"imagenet": (1.0, 256), "bundled": (0.35, 224), "random": (1.0, 224)}
 SAID = {
     "imagenet": "ImageNet weights from Keras",
     "bundled": "bundled weights (ImageNet's are taken unless WEIGHTS says bundled, as soon as they "
@@ -211,7 +211,7 @@ def load_imagenet_head(backbone: Backbone) -> Any | None:
     features, float32 (B, channels), to probabilities, float32 (B, 1000). None where there is none
     for this backbone or it can neither be found nor downloaded.
     """
-    if backbone.weights != "imagenet" or backbone.size not in PUBLISHED_SIZES:
+    if backbone.weights != "imagenet":
         return None
     file = weights_file(backbone.alpha, backbone.size, top=True)
     try:
@@ -221,7 +221,7 @@ def load_imagenet_head(backbone: Backbone) -> Any | None:
         return None
     from mobilenet.engine import keras
 
-    whole = _build(backbone.alpha, backbone.size, file, top=True)
+    whole = _build(backbone.alpha, 224, file, top=True)  # the layer is the same at any size
     return keras.Sequential([keras.Input((backbone.channels,)), whole.layers[-1]])
 
 

@@ -142,15 +142,15 @@ def cross_validate(
     """P(class) of each photo by a head solved on all views of the other folds: float64 (N, K).
 
     As `training.cross_validate`, on the same folds. The strength is chosen anew for each fold,
-    among the photos that its head is solved on: the photos that judge have no say in it.
+    among the photos that its head is solved on, as they are: the photos that judge have no say.
     """
     views = _as_views(features, labels, classes)
     fold = folds(labels, count, seed)
     p = np.empty((len(labels), classes))
     for k in range(count):
         rest = fold != k
-        train = views[:, rest], labels[rest], classes
-        kernel, bias = solve(*train, choose_strength(*train, count=count, seed=seed))
+        strength = choose_strength(views[0, rest], labels[rest], classes, count=count, seed=seed)
+        kernel, bias = solve(views[:, rest], labels[rest], classes, strength)
         p[~rest] = probabilities(views[0, ~rest] @ kernel + bias)
     return p
 

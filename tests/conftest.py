@@ -50,7 +50,7 @@ def imagenet() -> backbones.Backbone:
     """The backbone with its ImageNet weights, α 1.0, 224 px."""
     if not backbones.weights_file(1.0, 224).is_file():
         pytest.skip("needs ImageNet weights in Keras's cache")
-    return backbones.load(weights="imagenet")
+    return backbones.load(size=224, weights="imagenet")
 
 
 @pytest.fixture(scope="session")

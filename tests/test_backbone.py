@@ -65,6 +65,9 @@ def test_imagenets_classes_from_pooled_features(imagenet):
     assert p.shape == (2, 1000)
     whole = keras.applications.MobileNetV2(input_shape=(224, 224, 3), weights="imagenet")
     assert np.abs(p - whole(photos)).max() < 1e-3
+    larger = backbone.load(size=256, weights="imagenet")
+    same = (backbone.load_imagenet_head(one).get_weights() for one in (imagenet, larger))
+    assert all(map(np.array_equal, *same)), "of photos of any size"
 
 
 @pytest.fixture
@@ -212,7 +215,7 @@ def test_a_download(downloads, no_weights):
 def test_downloaded_weights_are_those_of_the_cache(imagenet, downloads):
     """No weight changes on the way through the download and the file."""
     downloads.way, downloads.data = "whole", IMAGENET.read_bytes()
-    assert backbone.load(weights="imagenet").fingerprint == imagenet.fingerprint
+    assert backbone.load(size=224, weights="imagenet").fingerprint == imagenet.fingerprint
 
 
 # --- The bundled one ---
@@ -303,7 +306,7 @@ def counts_on_the_card() -> dict[str, int]:
 )
 def test_the_card_says_what_five_folds_say(row, alpha, weights, real_photos):
     """Another processor rounds otherwise, which may tip a photo or two that it was unsure of."""
-    size = backbone.DEFAULTS[weights][1]
+    size = 224
     if weights == "imagenet" and not backbone.weights_file(alpha, size).is_file():
         pytest.skip(f"needs ImageNet weights of α {alpha} in Keras's cache")
     shown = photos.load_photos(real_photos, size)

@@ -332,9 +332,10 @@ def test_the_judged_have_no_say_in_the_strength(classes):
     fold = training.folds(labels, 3, 2)
     for k in range(3):
         rest = np.flatnonzero(fold != k)
-        others = views[:, rest], labels[rest], classes
-        strength = solver.choose_strength(*others, count=3, seed=2)
-        expected = predicted(*solver.solve(*others, strength), views[0, fold == k])
+        others = labels[rest], classes
+        strength = solver.choose_strength(views[0, rest], *others, count=3, seed=2)
+        solved = solver.solve(views[:, rest], *others, strength)
+        expected = predicted(*solved, views[0, fold == k])
         assert p[fold == k] == pytest.approx(expected, abs=1e-9)
 
 
