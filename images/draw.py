@@ -2,10 +2,11 @@
 
     python images/draw.py
 
-The overview shows the blocks of MobileNetV2 and the cut; bodies.py draws both networks and their
-blocks. The convolutions read from left to right: the input, one sheet of D_F × D_F pixels a
-channel; the kernels; the output, one sheet a channel. Blue is read, orange multiplies it, green is
-the sum. The letters are those of Howard et al. 2017 (arXiv 1704.04861).
+The overview shows the blocks of MobileNetV2 and the cut, frozen_once what goes through them how
+often; bodies.py draws both networks and their blocks. The convolutions read from left to right:
+the input, one sheet of D_F × D_F pixels a channel; the kernels; the output, one sheet a channel.
+Blue is read, orange multiplies it, green is the sum. The letters are those of Howard et al. 2017
+(arXiv 1704.04861).
 """
 
 import io
@@ -13,14 +14,25 @@ import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse, Polygon, Rectangle
+from matplotlib.patches import Ellipse, FancyBboxPatch, Polygon, Rectangle
+from matplotlib.transforms import Affine2D
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from images import bodies  # noqa: E402 (found by the line above)
-from images.bodies import BLUE, GREEN, LINE, ORANGE, PALE, arrow  # noqa: E402
+from images.bodies import (  # noqa: E402
+    BLUE,
+    BROWN,
+    GREEN,
+    LINE,
+    ORANGE,
+    PALE,
+    arrow,
+    slab,
+    write,
+)
 from mobilenet import cost  # noqa: E402
 
 D_K, D_F, M, N = 3, 5, 3, 5  # the layer that is drawn
@@ -181,9 +193,126 @@ def overview():
     return figure
 
 
+ONCE, AGAIN = "#ecf4fa", "#fef9ec"  # behind what is done once, behind what every epoch does
+# Columns of frozen_once, in pixels: two middles, the blocks' left ends, a middle, two left ends.
+PHOTO_AT, VIEW_AT, BELOW_AT, KEPT_AT, ABOVE_AT, HEAD_AT, LOSS_AT = 76, 212, 312, 642, 756, 934, 1006
+# Angle in degrees, zoom, and -1 where it is mirrored; the last one is the photo itself.
+VIEWS = ((-14, 0.95, 1), (12, 1.1, -1), (14, 0.9, 1), (-10, 1.05, -1), (0, 1, 1))
+
+
+def view(axes, x, y, side, angle=0, zoom=1, mirror=1):
+    """A view of the photo, its middle at (x, y), on axes that count downwards."""
+    frame = Rectangle((x - side / 2, y - side / 2), side, side, facecolor=bodies.PHOTO)
+    frame.set(edgecolor=LINE, lw=1)
+    axes.add_patch(frame)
+    first, scale = len(axes.patches), 0.31 * zoom * side
+    alpaca(axes, 0, 0, 1)
+    move = Affine2D().translate(-0.24, -0.24).scale(mirror * scale, -scale)
+    move = move.rotate_deg(angle).translate(x, y) + axes.transData
+    for part in axes.patches[first:]:
+        part.set_transform(move)
+        part.set_clip_path(frame)
+
+
+def passed(axes, y):
+    """All blocks about the height y, the head, the loss and the gradients' way back; returns where
+    the frozen blocks end.
+    """
+    left, ends = BELOW_AT, []
+    for index, (side, channels) in enumerate(bodies.v2_maps()):
+        left = ABOVE_AT if index == CUT else left
+        width = 4.5 + channels**0.5 / 1.9
+        slab(axes, left, y, width, 11.2 * side**0.5, ORANGE if index >= CUT else BLUE)
+        ends.append(left + width)
+        left += width + 8
+    slab(axes, HEAD_AT, y, 16, 66, GREEN)
+    write(axes, HEAD_AT + 8, y - 47, "head", "center", 11.5)
+    write(axes, LOSS_AT, y, "loss", size=12.5)
+    arrow(axes, (PHOTO_AT + 48, y), (VIEW_AT - 56, y), LINE)
+    arrow(axes, (VIEW_AT + 56, y), (BELOW_AT - 8, y), LINE)
+    arrow(axes, (ends[CUT - 1] + 8, y), (KEPT_AT - 38, y), LINE)
+    arrow(axes, (KEPT_AT + 38, y), (ABOVE_AT - 8, y), LINE)
+    arrow(axes, (ends[-1] + 8, y), (HEAD_AT - 8, y), LINE)
+    arrow(axes, (HEAD_AT + 24, y), (LOSS_AT - 8, y), LINE)
+    arrow(axes, (LOSS_AT + 22, y + 44), (ABOVE_AT, y + 44), BROWN)
+    write(axes, LOSS_AT + 22, y + 60, "gradients", "right", 11.5, color=BROWN)
+    write(axes, ABOVE_AT, y + 74, "blocks that learn", size=11.5, color=BROWN)
+    return ends[CUT - 1]
+
+
+def ground(axes, left, right, y, colour, text):
+    """What happens once, or in every epoch: a coloured ground about the height y, and its name."""
+    ink, edge = (BLUE, BLUE) if colour == ONCE else (BROWN, ORANGE)
+    style = {"boxstyle": "round,pad=0,rounding_size=10", "facecolor": colour, "edgecolor": edge}
+    axes.add_patch(FancyBboxPatch((left, y - 96), right - left, 190, **style))
+    write(axes, left + 14, y - 76, text, size=12.5, weight="bold", color=ink)
+
+
+def disk(axes, x, y, width, height):
+    """What is kept: a cylinder whose middle is at (x, y)."""
+    style = {"facecolor": "white", "edgecolor": BLUE, "lw": 1.8}
+    top, bottom = y - height / 2, y + height / 2
+    axes.add_patch(Ellipse((x, bottom), width, 20, **style))
+    axes.add_patch(Rectangle((x - width / 2, top), width, height, facecolor="white", lw=0))
+    for side in (x - width / 2, x + width / 2):
+        axes.plot([side, side], [top, bottom], color=BLUE, lw=1.8)
+    axes.add_patch(Ellipse((x, top), width, 20, **style))
+
+
+def frozen_once():
+    """The usual way, and the frozen work done once: what is passed again in every epoch."""
+    figure, axes = bodies.canvas(594)
+    usual, here = 142, 382
+    write(axes, 16, 22, "The usual way", size=13.5, weight="bold")
+    ground(axes, 12, 1088, usual, AGAIN, "in every epoch: all of this, for every photo")
+    write(axes, 16, 262, "In this project", size=13.5, weight="bold")
+    ground(axes, 12, 712, here, ONCE, "once: every view of every photo")
+    ground(axes, 722, 1088, here, AGAIN, "in every epoch: only this")
+    for y in (usual, here):
+        cut = passed(axes, y) + 15
+        axes.plot([cut, cut], [y - 66, y + 84], color="black", lw=1.8, ls=(0, (4, 2)))
+        write(axes, cut, y - 78, "the cut", "center", 11.5)
+        view(axes, PHOTO_AT, y, 84)
+        write(axes, PHOTO_AT, y + 60, "decoded", "center", 11.5)
+        if y == here:
+            disk(axes, KEPT_AT, y, 66, 58)
+        for i in range(3):
+            slab(axes, KEPT_AT - 19 + 14 * i, y + 4, 10, 36, ONCE, lw=1.4, edgecolor=BLUE)
+        write(axes, KEPT_AT, y - (56 if y == here else 32), "activations", "center", 11.5)
+
+    view(axes, VIEW_AT, usual, 84, *VIEWS[1])
+    write(axes, VIEW_AT, usual + 60, "augmented", "center", 11.5)
+    write(axes, 444, usual + 74, "frozen blocks", "center", 11.5, color=BLUE)
+    write(axes, KEPT_AT, usual + 53, "used once,\nthrown away", "center", 11.5)
+
+    for i, change in enumerate(VIEWS):
+        view(axes, VIEW_AT + 16 - 8 * i, here - 16 + 8 * i, 58, *change)
+    write(axes, VIEW_AT, here + 69, "augmented:\nV views", "center", 11.5)
+    write(axes, 444, here + 69, "frozen blocks,\nBatchNorm folded", "center", 11.5, color=BLUE)
+    write(axes, KEPT_AT, here + 65, "kept on disk,\nfloat16", "center", 11.5)
+
+    named = (
+        "a file in build/cache/ is named by the",
+        "cut and a hash of all else that goes in",
+    )
+    edges = (12, 324), (356, 668), (700, 1088)
+    texts = (
+        ("Nothing is passed again after", "another learning rate,", "other epochs or dropout"),
+        ("One pass after", "another cut, other views,", "other photos or weights"),
+        ("A changed photo is noticed", *named),
+    )
+    for (start, end), (heading, *lines) in zip(edges, texts, strict=True):
+        axes.plot([start, end], [498, 498], color=LINE, lw=1)
+        write(axes, start + 4, 522, heading, size=12, weight="bold")
+        for y, line in zip((548, 570), lines, strict=True):
+            write(axes, start + 4, y, line)
+    return figure
+
+
 def figures():
     """Each figure with its file's name."""
     yield "overview.png", overview()
+    yield "frozen_once.png", frozen_once()
     yield "v1_body.png", bodies.v1_body()
     yield "v2_block.png", bodies.v2_block()
     yield "v2_strip.png", bodies.v2_strip()
