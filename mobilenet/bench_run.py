@@ -30,10 +30,10 @@ class Knobs(NamedTuple):
     recipe: a whole block is trained where it trains a part of one, and never less than it trains.
     """
 
-    size: int = 224  # px
+    size: int = 256  # px
     cut: str = "block_13_expand"
     new_cut: str = "block_11_expand"
-    epochs: int = 10
+    epochs: int = 5
     learning_rate: float = 1e-4
     head_epochs: int = 60
     head_learning_rate: float = 3e-3
@@ -48,7 +48,7 @@ class Knobs(NamedTuple):
         return {"flip": self.flip, "rotation": self.rotation, "zoom": self.zoom}
 
 
-KNOBS = {"same": Knobs(size=160, epochs=5, head_epochs=5, views=5), "defaults": Knobs()}
+KNOBS = {"same": Knobs(size=160, epochs=5, head_epochs=5), "defaults": Knobs()}
 
 
 def report(**found: Any) -> None:

@@ -26,7 +26,7 @@ from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, phot
 from mobilenet.files import replacing, write_json
 
 HERE = ROOT / "notebooks"
-ENTRIES = ("baseline", "head", "fine_tuned", "cross_validation")
+ENTRIES = ("baseline", "head", "solved", "fine_tuned", "head_folds", "solved_folds")
 
 
 def notebooks() -> list[Path]:

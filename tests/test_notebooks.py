@@ -248,14 +248,15 @@ def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
     used = {"name": "mobilenet_v2", "alpha": alpha, "weights": weights, "size": size}
     assert board["backbone"] == used
     totals = set()
-    for name in ("baseline", "head", "fine_tuned"):
+    for name in ("baseline", "head", "solved", "fine_tuned"):
         entry = board[name]
         check_interval(entry, entry["test_correct"], entry["test_total"])
         totals.add(entry["test_total"])
     assert len(totals) == 1, "all were asked about the same test photos"
-    folds = board["cross_validation"]
-    check_interval(folds, folds["correct"], folds["total"])
-    assert folds["total"] == photos["count"]
+    for name in ("solved_folds", "head_folds"):
+        folds = board[name]
+        check_interval(folds, folds["correct"], folds["total"])
+        assert folds["total"] == photos["count"]
     for right in (f"{folds['correct']} of {folds['total']}", f"{board['head']['test_correct']} of"):
         assert right in ran.stdout
     assert (project / "build" / "fine_tuned.keras").is_file()
@@ -275,7 +276,7 @@ def test_the_head_is_as_good_as_on_the_real_photos_elsewhere(ran, project):
     real = {"source": "PHOTOS", "count": 327, "classes": ["alpaca", "not alpaca"]}
     if board["photos"] != real or board["backbone"]["weights"] != "imagenet":
         pytest.skip("needs the 327 real photos in PHOTOS and ImageNet weights in Keras's cache")
-    assert board["cross_validation"]["correct"] >= 308
+    assert board["head_folds"]["correct"] >= 308
     low, _ = board["head"]["interval"]
     assert low > board["baseline"]["interval"][1], "the head beats always naming the commonest"
 
