@@ -21,6 +21,7 @@ from mobilenet.features import split_at
 from mobilenet.progress import progress
 
 BATCH = 32
+CHUNK = 8_000_000  # bytes of inputs for one call, copied out of a file that memory may not hold
 
 
 @dataclass
@@ -170,66 +171,93 @@ def trainable_count(model: Any) -> int:
 
 @dataclass
 class _Compiled:
-    """A private copy of a network with the two functions that TensorFlow compiled for it."""
+    """A private copy of a network with the two functions that TensorFlow compiled for it.
+
+    Both take a chunk of inputs (N, ...) of the dtype and loop over its batches themselves: for a
+    head, calls would take longer than arithmetic.
+    """
 
     network: Any
     optimizer: Any
-    step: Any
+    dtype: Any
+    train: Any
     forward: Any
 
 
 @lru_cache(maxsize=8)  # so that a cell that is run again, or a fold, traces nothing anew
-def _compile(architecture: str) -> _Compiled:
+def _compile(architecture: str, dtype: Any) -> _Compiled:
     network = keras.models.model_from_json(architecture)
     optimizer = keras.optimizers.Adam()
     optimizer.build(network.trainable_variables)
     one_logit = network.output_shape[-1] == 1
-    inputs = tf.TensorSpec((None, *network.input_shape[1:]))
 
-    def step(batch, labels):
-        with tf.GradientTape() as tape:
-            logits = network(batch, training=True)
-            if one_logit:
-                targets = tf.cast(labels == 0, tf.float32)[:, None]
-                losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-                right = (logits > 0) == (targets > 0)  # above 0 means yes, not above 0.5
-            else:
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                right = tf.argmax(logits, axis=1) == labels
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply(gradients, network.trainable_variables)
-        return tf.reduce_sum(losses), tf.math.count_nonzero(right)
+    def each_batch(step, inputs, *start):
+        def body(i, *before):
+            return i + BATCH, *step(i, tf.cast(inputs[i : i + BATCH], tf.float32), *before)
 
-    def forward(batch):
-        return network(batch, training=False)
+        return tf.while_loop(lambda i, *_: i < tf.shape(inputs)[0], body, (0, *start))[1:]
 
+    def train(inputs, labels):
+        def step(i, batch, loss, right):
+            wanted = labels[i : i + BATCH]
+            with tf.GradientTape() as tape:
+                logits = network(batch, training=True)
+                if one_logit:
+                    targets = tf.cast(wanted == 0, tf.float32)[:, None]
+                    losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+                    hits = (logits > 0) == (targets > 0)  # above 0 means yes, not above 0.5
+                else:
+                    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, logits)
+                    hits = tf.argmax(logits, axis=1) == wanted
+                mean = tf.reduce_mean(losses)
+            gradients = tape.gradient(mean, network.trainable_variables)
+            optimizer.apply(gradients, network.trainable_variables)
+            loss += tf.cast(tf.reduce_sum(losses), tf.float64)
+            return loss, right + tf.math.count_nonzero(hits)
+
+        return each_batch(step, inputs, tf.constant(0, tf.float64), tf.constant(0, tf.int64))
+
+    def forward(inputs):
+        def step(i, batch, logits):
+            return [logits.write(i // BATCH, network(batch, training=False))]
+
+        logits = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False)
+        return each_batch(step, inputs, logits)[0].concat()
+
+    inputs = tf.TensorSpec((None, *network.input_shape[1:]), dtype)
     labels = tf.TensorSpec((None,), tf.int64)
     return _Compiled(
         network,
         optimizer,
-        tf.function(step).get_concrete_function(inputs, labels),
-        tf.function(forward).get_concrete_function(inputs),
+        dtype,
+        tf.function(train, autograph=False).get_concrete_function(inputs, labels),
+        tf.function(forward, autograph=False).get_concrete_function(inputs),
     )
 
 
-def _compiled(model: Any) -> _Compiled:
-    """The compiled copy of a model's architecture, holding this model's weights."""
+def _compiled(model: Any, *inputs: np.ndarray | None) -> _Compiled:
+    """The compiled copy of a model's architecture for such inputs, holding this model's weights."""
     architecture = re.sub(r'"seed": \d+', '"seed": 0', model.to_json())
-    compiled = _compile(architecture)
+    small = all(some is None or some.dtype == np.float16 for some in inputs)
+    compiled = _compile(architecture, tf.float16 if small else tf.float32)
     compiled.network.set_weights(model.get_weights())
     return compiled
 
 
+def _chunks(count: int, photo: np.ndarray) -> list[slice]:
+    """Slices of `count` photos for one call each: whole batches, CHUNK bytes if that is a batch."""
+    size = BATCH * max(1, CHUNK // (BATCH * photo.nbytes))
+    return [slice(i, i + size) for i in range(0, count, size)]
+
+
 def predict_logits(model: Any, inputs: np.ndarray) -> np.ndarray:
     """Logits of saved features or activations (N, ...), in batches: float32 (N, 1) or (N, K)."""
-    return _predict(_compiled(model), inputs)
+    return _predict(_compiled(model, inputs), inputs)
 
 
 def _predict(compiled: _Compiled, inputs: np.ndarray) -> np.ndarray:
-    starts = range(0, len(inputs), BATCH)
-    batches = [tf.constant(inputs[i : i + BATCH].astype(np.float32)) for i in starts]
-    return np.concatenate([compiled.forward(batch) for batch in batches])
+    chunks = (inputs[some] for some in _chunks(len(inputs), inputs[0]))
+    return np.concatenate([compiled.forward(tf.constant(some, compiled.dtype)) for some in chunks])
 
 
 def fit(
@@ -253,7 +281,7 @@ def fit(
     a number.
     """
     start = time.perf_counter()
-    compiled = _compiled(model)
+    compiled = _compiled(model, views, val_inputs)
     network, optimizer = compiled.network, compiled.optimizer
     for variable in optimizer.variables:
         variable.assign(tf.zeros_like(variable))
@@ -278,10 +306,10 @@ def fit(
         view = rng.integers(len(views), size=len(labels))
         optimizer.learning_rate.assign(learning_rate * _cosine((epoch - 1) / epochs))
         loss = right = 0.0
-        for i in range(0, len(order), BATCH):
-            batch = order[i : i + BATCH]
-            inputs = tf.constant(views[view[batch], batch].astype(np.float32))
-            sums = compiled.step(inputs, tf.constant(labels[batch], tf.int64))
+        for chunk in _chunks(len(order), views[0, 0]):
+            some = order[chunk]
+            inputs = tf.constant(views[view[some], some], compiled.dtype)
+            sums = compiled.train(inputs, tf.constant(labels[some], tf.int64))
             loss, right = loss + float(sums[0]), right + int(sums[1])
         if not math.isfinite(loss):
             raise UserError(f"The loss is no number any more at epoch {epoch}: lower the rate.")

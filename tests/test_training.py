@@ -278,10 +278,10 @@ def test_training_again_traces_nothing(pooled, photos, traces):
 
     training._compile.cache_clear()
     train_and_predict(first=0, seed=0, epochs=3)
-    assert sorted(traces) == ["forward", "step"]
+    assert sorted(traces) == ["forward", "train"]
     train_and_predict(first=0, seed=0, epochs=3)
     train_and_predict(first=5, seed=8, epochs=2)
-    assert sorted(traces) == ["forward", "step"]
+    assert sorted(traces) == ["forward", "train"]
 
 
 def test_a_model_that_was_compiled_before_is_not_changed_by_the_next(pooled, photos):
@@ -392,10 +392,10 @@ def test_tuning_again_gives_the_same_bits(small, photos, at_cut):
 def test_tuning_again_traces_nothing(small, photos, at_cut, traces):
     training._compile.cache_clear()
     tune(small, at_cut, photos, epochs=1)
-    assert sorted(traces) == ["forward", "step"]
+    assert sorted(traces) == ["forward", "train"]
     tune(small, at_cut, photos, epochs=1)
     tune(small, at_cut, photos, seed=3, learning_rate=2e-3, epochs=1)
-    assert sorted(traces) == ["forward", "step"]
+    assert sorted(traces) == ["forward", "train"]
 
 
 def test_a_top_leaves_the_head_it_was_made_from(small, photos, at_cut):
