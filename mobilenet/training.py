@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError
+from mobilenet import UserError, cache
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.features import split_at
@@ -309,6 +309,7 @@ def fit(
         for chunk in _chunks(len(order), views[0, 0]):
             some = order[chunk]
             inputs = tf.constant(views[view[some], some], compiled.dtype)
+            cache.let_go(views)
             sums = compiled.train(inputs, tf.constant(labels[some], tf.int64))
             loss, right = loss + float(sums[0]), right + int(sums[1])
         if not math.isfinite(loss):
@@ -360,21 +361,23 @@ def cross_validate(
 ) -> np.ndarray:
     """P(class) of each photo by a head that was trained on the other folds: float64 (N, K).
 
-    features: (N, channels) of the photos as they are; every fold trains for all its epochs, since
-    choosing the best one on the fold that is counted would flatter it.
+    features: (V, N, channels) of V views, the photo itself first, or (N, channels). Heads train on
+    all views and are asked about photos as they are; for all their epochs, since choosing the best
+    one on the fold that is counted would flatter it.
     """
+    views = features if features.ndim == 3 else features[None]
     fold = folds(labels, count, seed)
     p = np.empty((len(labels), classes))
     for k in range(count):
-        head = build_head(features.shape[1], classes, dropout, seed)
+        head = build_head(views.shape[2], classes, dropout, seed)
         rest = fold != k
         fit(
             head,
-            features[None, rest],
+            views[:, rest],
             labels[rest],
             epochs=epochs,
             learning_rate=learning_rate,
             seed=seed,
         )
-        p[~rest] = probabilities(predict_logits(head, features[~rest]))
+        p[~rest] = probabilities(predict_logits(head, views[0, ~rest]))
     return p
