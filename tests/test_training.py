@@ -480,6 +480,17 @@ def test_cross_validation_finds_what_there_is(pooled, photos):
     assert (training.cross_validate(pooled[0], photos.labels, 2, **options) == p).all()
 
 
+def test_folds_train_on_views_and_ask_about_the_photos(pooled, photos):
+    """Views that say the opposite teach the opposite; photos alone are what is asked about."""
+    options = {"dropout": 0.0, "epochs": 8, "learning_rate": 0.2, "seed": 0}
+    one = pooled[:1]
+    alone = training.cross_validate(one, photos.labels, 2, **options)
+    assert (training.cross_validate(one[0], photos.labels, 2, **options) == alone).all()
+    swapped = np.stack([one[0], *[one[0][::-1]] * 9])  # classes are halves, so one for the other
+    p = training.cross_validate(swapped, photos.labels, 2, **options)
+    assert training.count_right(p, photos.labels).correct == 0
+
+
 def test_cross_validation_of_three_classes(small):
     three = draw(10, classes=3)
     saved = features.activations(small, three.images, LOW).mean(axis=(1, 2), dtype=np.float32)
