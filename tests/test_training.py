@@ -250,6 +250,40 @@ def test_each_view_takes_part(pooled, photos):
     assert not equal(*heads)
 
 
+@pytest.mark.parametrize(("chunk", "calls"), [(1, 5), (70_000, 3)])
+def test_inputs_go_over_in_whole_batches(small, at_cut, photos, monkeypatch, chunk, calls):
+    """One batch a chunk or several: neither the weights nor the figures know, nor who predicts."""
+    some = np.resize(at_cut, (2, 150, *at_cut.shape[2:]))
+    labels = np.resize(photos.labels, 150)
+
+    def tuned():
+        top = training.build_top(small, CUT, training.build_head(small.channels, 2, 0.2, seed=0))
+        options = {"epochs": 2, "learning_rate": 1e-3, "seed": 0}
+        history = fit(top, some, labels, some[0], labels, **options)
+        figures = [history.loss[1:], history.accuracy[1:], history.val_loss, history.val_accuracy]
+        return [*top.get_weights(), *map(np.array, figures), predict_logits(top, some[0])]
+
+    assert some[0].nbytes < training.CHUNK
+    whole = tuned()
+    monkeypatch.setattr(training, "CHUNK", chunk)
+    assert len(training._chunks(150, some[0, 0])) == calls
+    assert equal(whole, tuned())
+
+
+@pytest.mark.parametrize("kept", [np.float16, np.float64])
+def test_inputs_of_any_kind_are_taken_as_float32(pooled, photos, kept):
+    """Photos and validation photos need not be of one kind."""
+    views = pooled.astype(np.float16).astype(np.float32)
+    expected, history = trained_head(views, photos)
+    head = training.build_head(pooled.shape[-1], 2, dropout=0.2, seed=0)
+    some = views[:, ::2].astype(kept), photos.labels[::2], views[0, 1::2], photos.labels[1::2]
+    found = fit(head, *some, epochs=8, learning_rate=0.2, seed=0)
+    assert equal(head.get_weights(), expected.get_weights())
+    assert found.val_loss == history.val_loss
+    logits = predict_logits(head, views[0].astype(kept))
+    assert (logits == predict_logits(head, views[0])).all()
+
+
 @pytest.fixture
 def traces(monkeypatch):
     """The names of the project's functions, each time that TensorFlow traces one of them."""
