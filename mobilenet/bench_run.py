@@ -33,8 +33,8 @@ class Knobs(NamedTuple):
     size: int = 256  # px
     cut: str = "block_13_expand"
     new_cut: str = "block_11_expand"
-    epochs: int = 5
-    learning_rate: float = 1e-4
+    epochs: int = 4
+    learning_rate: float = 5e-5
     head_epochs: int = 60
     head_learning_rate: float = 3e-3
     dropout: float = 0.2
@@ -48,7 +48,7 @@ class Knobs(NamedTuple):
         return {"flip": self.flip, "rotation": self.rotation, "zoom": self.zoom}
 
 
-KNOBS = {"same": Knobs(size=160, epochs=5, head_epochs=5), "defaults": Knobs()}
+KNOBS = {"same": Knobs(size=160, epochs=5, learning_rate=1e-4, head_epochs=5), "defaults": Knobs()}
 
 
 def report(**found: Any) -> None:

@@ -33,7 +33,7 @@ HEAD = {"epochs": 60, "learning_rate": 3e-3}
 DROPOUT = 0.2
 MAXIMUM = 0.3  # weight of the maxima beside the means, which are several times smaller
 CUT = "block_13_expand"
-EPOCHS, RATE = 5, 1e-4  # of fine-tuning
+EPOCHS, RATE = 4, 5e-5  # of fine-tuning
 TUNINGS = {
     "fine-tuned": {},
     "fine-tuned, rates that fall from block to block": {"fall": 0.4},

@@ -13,7 +13,7 @@ from mobilenet import features, training
 from mobilenet.engine import keras, tf
 
 SEED = 3
-RATE = 1e-4  # the one of notebook 4
+RATE = 1e-4
 VIEWS = 3
 CHANGE = {"flip": True, "rotation": 15, "zoom": 0.15}
 
