@@ -195,6 +195,7 @@ def tuned(
         top.set_weights(training.build_top(network, CUT, head).get_weights())
         for variable in (v for optimizer in optimizers for v in optimizer.variables):
             variable.assign(tf.zeros_like(variable))
+        top.get_layer("dropout").seed_generator.state.assign([seed, 0])
         rng, seen = np.random.default_rng(seed), []
         for epoch in range(EPOCHS):
             now = rate if average else rate * (1 + np.cos(np.pi * epoch / EPOCHS)) / 2

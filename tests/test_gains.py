@@ -1,0 +1,109 @@
+"""The table of gains: ways that start afresh each time, judged on photos they have not seen."""
+
+import numpy as np
+import pytest
+from conftest import draw, one_sentence
+
+from mobilenet import UserError, features, gains, training
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return draw(15)
+
+
+@pytest.fixture(scope="module")
+def maps(photos):
+    return features.view_maps(photos.images.shape, 2, 0, **gains.AUGMENTATION)
+
+
+@pytest.fixture(scope="module")
+def views(small, photos, maps):
+    rows, seconds = gains.pooled(small, photos.images, maps)
+    assert rows.shape == (2, len(photos), 2 * small.channels)
+    assert seconds > 0
+    return rows
+
+
+def test_means_and_maxima_of_the_map(small, photos, views):
+    kept = features.activations(small, photos.images, None)
+    means, maxima = np.split(views, 2, axis=2)
+    assert np.allclose(means[0], kept, atol=1e-2)
+    assert (maxima >= means - 1e-6).all()
+    assert (maxima[0] > means[0]).any()
+
+
+def test_a_mirrored_view_is_the_view_mirrored():
+    photos = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    maps = features.view_maps(photos.shape, 3, 0, flip=True, rotation=15, zoom=0.15)
+    for view in maps:
+        straight = features.change(photos, view).numpy()
+        mirrored = features.change(photos, gains.mirror(view, 32)).numpy()
+        assert np.abs(mirrored - straight[:, :, ::-1]).max() <= 1, "but for rounding"
+    assert np.allclose(gains.mirror(gains.mirror(maps, 32), 32), maps, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["trained", "solved", "asked twice", *gains.TUNINGS])
+def test_every_way_tells_dark_from_bright_and_starts_afresh(kind, small, photos, maps, views):
+    labels, means = photos.labels, views[..., : small.channels]
+    if kind == "trained":
+        answer = gains.trained(means, labels)
+    elif kind == "solved":
+        answer = gains.solved(means, labels)
+    elif kind == "asked twice":
+        answer = gains.solved(means, labels, (means[0], means[1]))
+    else:
+        change = gains.AUGMENTATION
+        at_cut = features.view_activations(small, photos.images, gains.CUT, 2, 0, **change)
+        answer = gains.tuned(small, means, at_cut, labels, **gains.TUNINGS[kind])
+    rest, own = np.arange(len(labels)) % 3 > 0, np.arange(len(labels)) % 3 == 0
+    asked = np.flatnonzero(rest), np.flatnonzero(own), 0
+    p = answer(*asked)
+    assert p.shape == (own.sum(), 2)
+    assert p.sum(axis=1) == pytest.approx(np.ones(own.sum()))
+    assert training.count_right(p, labels[own]).correct >= 8, "of ten; the backbone is untrained"
+    assert (answer(*asked) == p).all()
+
+
+def test_the_three_tunings_are_three(small, photos, maps, views):
+    means = views[..., : small.channels]
+    at_cut = features.view_activations(small, photos.images, gains.CUT, 2, 0, **gains.AUGMENTATION)
+    asked = np.arange(4, 30), np.arange(4), 0
+    found = [
+        gains.tuned(small, means, at_cut, photos.labels, **options)(*asked)
+        for options in gains.TUNINGS.values()
+    ]
+    for i, one in enumerate(found):
+        assert all((one != other).any() for other in found[:i])
+
+
+def test_who_judges_has_not_been_seen():
+    """Right about the first photo of each fold alone, whoever trains."""
+    labels = np.arange(50) % 2
+
+    def answer(rest, own, seed):
+        assert set(rest) | set(own) == set(range(50)) and not set(rest) & set(own)
+        hot = np.eye(2)[1 - labels[own]]
+        hot[0] = np.eye(2)[labels[own[0]]]
+        return hot * 0.8 + 0.1
+
+    row = gains.judge(gains.Way("one of ten", answer, seconds=100.0), labels, deals=3)
+    assert (row["correct"], row["total"], row["deals"]) == (5, 50, [5, 5, 5])
+    assert row["loss"] == pytest.approx(-0.1 * np.log(0.9) - 0.9 * np.log(0.1))
+    assert 100 <= row["seconds"] < 101
+    once = gains.judge(gains.Way("once", answer, deals=1), labels, deals=3)
+    assert once["deals"] == [5]
+    lines = gains.table([row, once]).splitlines()
+    assert lines[2].startswith("| one of ten | 5 of 50 | ") and " 5, 5 " in lines[2]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_too_few_photos(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHOTOS", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="no folder") as raised:
+        gains.gains(1, tmp_path / "gains.json")
+    assert one_sentence(raised.value)
+    assert gains.main(["--out", str(tmp_path / "gains.json")]) == 1
+    with pytest.raises(SystemExit) as left:
+        gains.main(["--deals", "0"])
+    assert left.value.code == 2
