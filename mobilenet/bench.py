@@ -229,20 +229,29 @@ def lay_out(photos: Any, source: Path, folder: Path, times: int) -> None:
             places.append((source / photos.files[i], inside / f"{i:06}"))
 
     def put(item: tuple[Path, Path]) -> None:
-        photo, place = item
-        linked = photo.suffix.lower() in LINKED
-        if linked:
-            link(photo, place.with_name(f"{place.name}-0{photo.suffix.lower()}"))
-        if times == 1 and linked:
-            return
-        with Image.open(photo) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        for k in range(int(linked), times):
-            copy = place.with_name(f"{place.name}-{k}.jpg")
-            ImageChops.offset(upright, k, 0).save(copy, quality=90)
+        photo, there = item
+        place(photo, there.with_name(f"{there.name}-0"))
+        for k in range(1, times):
+            copy = there.with_name(f"{there.name}-{k}.jpg")
+            ImageChops.offset(upright(photo), k, 0).save(copy, quality=90)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(progress(pool.map(put, places), len(places), "Copies"))
+
+
+def upright(photo: Path) -> Image.Image:
+    """A photo in RGB, turned as its camera says."""
+    with Image.open(photo) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def place(photo: Path, there: Path) -> None:
+    """Have a photo at this path, which gets a suffix, in a format that TensorFlow reads."""
+    suffix = photo.suffix.lower()
+    if suffix in LINKED:
+        link(photo, there.with_name(there.name + suffix))
+    else:
+        upright(photo).save(there.with_name(f"{there.name}.jpg"), quality=90)
 
 
 def link(old: Path, new: Path) -> None:

@@ -2,7 +2,7 @@
 
 A file is named by a digest of all that decides what is in it, and written whole or not at all. To
 be read it is mapped into memory, so that what is not asked for takes none, and more of it than
-the memory holds does no harm. After the array, in JSON, stand a note and the sha256 of all before.
+the memory holds does no harm. After the array, in JSON, stand a note and the sha256 of both.
 """
 
 import hashlib
@@ -86,7 +86,9 @@ def read(name: str) -> tuple[np.ndarray, Any]:
         said = json.loads(whole.read())
         if (file, end, inode := file.stat().st_ino) not in _whole:
             whole.seek(0)
-            if said["sha256"] != _sha256(whole, end):
+            found = _sha256(whole, end)
+            found.update(json.dumps(said["note"]).encode())
+            if said["sha256"] != found.hexdigest():
                 raise ValueError(f"{file} is damaged")
             _whole.add((file, end, inode))
     with suppress(OSError):  # where nothing may be written
@@ -94,12 +96,12 @@ def read(name: str) -> tuple[np.ndarray, Any]:
     return array, said["note"]
 
 
-def _sha256(file: Any, end: int) -> str:
-    """Of the first bytes of an open file, in hexadecimal."""
+def _sha256(file: Any, end: int) -> Any:
+    """Of the first bytes of an open file, to be updated further."""
     found = hashlib.sha256()
     for start in range(0, end, CHUNK):
         found.update(file.read(min(CHUNK, end - start)))
-    return found.hexdigest()
+    return found
 
 
 def write(
@@ -108,7 +110,7 @@ def write(
     batches: Iterable[Sequence[np.ndarray]],
     note: Any = None,
 ) -> None:
-    """Keep an array for each of names, atomically; then remove the oldest files above LIMIT.
+    """Keep an array for each of names, atomically; then remove the oldest others above LIMIT.
 
     batches: of each array some rows more, until its leading axes have these lengths. note: what
     JSON can hold; it may be filled while the batches are made. Raises UserError if the disk does
@@ -124,8 +126,9 @@ def write(
                 out.write(data)
                 sum_.update(data)
         for out, sum_ in zip(outs, sums, strict=True):
+            sum_.update(json.dumps(note).encode())
             out.write(json.dumps({"note": note, "sha256": sum_.hexdigest()}).encode())
-    _forget()
+    _forget({path(name) for name in names})
 
 
 def _header(part: np.ndarray, leading: tuple[int, ...]) -> bytes:
@@ -138,12 +141,15 @@ def _header(part: np.ndarray, leading: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def _forget() -> None:
-    """Remove the files that were not asked for longest, but the last, above LIMIT."""
-    with suppress(OSError):  # another notebook may do the same, or have a file open
-        files = [(file.stat().st_mtime, file.stat().st_size, file) for file in FOLDER.glob("*.npy")]
-        total = sum(size for _, size, _ in files)
-        for _, size, file in sorted(files)[:-1]:
-            if total > LIMIT:
+def _forget(keep: set[Path]) -> None:
+    """Remove the files that were not asked for longest, but those to keep, above LIMIT."""
+    files = []
+    for file in FOLDER.glob("[!.]*.npy"):  # without what others are writing
+        with suppress(OSError):  # another notebook may do the same
+            files.append((file.stat().st_mtime, file.stat().st_size, file))
+    total = sum(size for _, size, _ in files)
+    for _, size, file in sorted(files):
+        if total > LIMIT and file not in keep:
+            with suppress(OSError):  # Windows does not remove what is mapped
                 file.unlink()
                 total -= size

@@ -5,12 +5,14 @@ A labelled set of photos is a folder that holds one folder for each class. Anyth
 """
 
 import hashlib
+import io
 import json
 import os
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -217,18 +219,38 @@ def _decoded(paths: Sequence[Path], size: int) -> tuple[cache.Rows, dict[int, st
     3), one for each path, and the reason for each position whose file cannot be read.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sums = progress(pool.map(_sha256, paths), len(paths), "Files")
+        sums = list(progress(pool.map(_sha256, paths), len(paths), "Files"))
         of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
         name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
-        try:
-            array, reasons = cache.read(name)
-        except DAMAGE:  # not there, or damaged: made anew
-            decoded = pool.map(lambda path: read_or_reason(path, size), paths)
-            shown = progress(decoded, len(paths), "Photos")
-            cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
-            array, reasons = cache.read(name)
+        with suppress(*DAMAGE):  # not there, or damaged: made anew
+            return _kept(name, len(paths))
+        decoded = pool.map(lambda item: _decode(*item, size), zip(paths, sums, strict=True))
+        shown = progress(decoded, len(paths), "Photos")
+        cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
+        return _kept(name, len(paths))
+
+
+def _kept(name: str, count: int) -> tuple[cache.Rows, dict[int, str]]:
+    array, reasons = cache.read(name)
     reasons = {int(i): reason for i, reason in reasons.items()}
-    return cache.Rows(array, np.arange(len(paths)), name), reasons
+    return cache.Rows(array, np.arange(count), name), reasons
+
+
+def _decode(path: Path, sha256: str, size: int) -> np.ndarray | str:
+    """What `read_or_reason` reads, of the very bytes that were hashed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        if sha256:
+            raise _changed(path) from error
+        return _reason(error)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _changed(path)
+    return read_or_reason(io.BytesIO(content), size)
+
+
+def _changed(path: Path) -> UserError:
+    return UserError(f"{str(path)!r} changed while it was read: run this again.")
 
 
 def _rows(decoded: Iterable[np.ndarray | str], size: int, reasons: dict) -> Iterator[list]:

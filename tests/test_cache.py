@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw, write
+from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,9 +52,9 @@ def test_several_arrays_of_one_pass(kept):
     assert b.dtype == np.float32
 
 
-@pytest.mark.parametrize("where", [0.0, 0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("where", [0.0, 0.1, 0.5, 0.9, 0.982, 0.99])
 def test_a_flipped_bit_is_noticed(kept, where):
-    keep("a", array(600))
+    keep("a", array(600), {"3": "it is broken"})
     data = bytearray(cache.path("a").read_bytes())
     data[int(where * len(data))] ^= 1
     cache.path("a").write_bytes(data)
@@ -142,12 +142,12 @@ def test_rows_that_were_read_take_no_memory(kept):
 
 @pytest.fixture
 def decoded(kept, monkeypatch):
-    """The files that are decoded, in no order."""
+    """An entry for each file that is decoded."""
     seen, real = [], photos.read_or_reason
 
-    def counting(path, size):
-        seen.append(path.name)
-        return real(path, size)
+    def counting(file, size):
+        seen.append(size)
+        return real(file, size)
 
     monkeypatch.setattr(photos, "read_or_reason", counting)
     return seen
@@ -202,3 +202,51 @@ def test_damaged_photos_are_decoded_anew(decoded, tmp_path):
     file.write_bytes(file.read_bytes()[:-30])
     assert (photos.load_photos(folder, 40).images[:] == draw(6, size=40).images).all()
     assert len(decoded) == 24
+
+
+def test_a_reading_error_that_passes_is_not_kept(decoded, tmp_path, monkeypatch):
+    folder = write(tmp_path / "photos", draw(6, size=40))
+    real, failing = Path.read_bytes, folder / "class a" / "000.png"
+
+    def read_bytes(path):
+        if path == failing:
+            raise OSError(24, "Too many open files")
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        assert photos.load_photos(folder, 40).left_out == (
+            ("class a/000.png", "too many open files"),
+        )
+    assert photos.load_photos(folder, 40).left_out == ()
+
+
+def test_a_photo_that_changes_between_two_readings_is_said(decoded, tmp_path, monkeypatch):
+    folder = write(tmp_path / "photos", draw(6, size=40))
+    real, changing = Path.read_bytes, folder / "class a" / "000.png"
+    times = iter(range(100))
+
+    def read_bytes(path):
+        return real(path) + bytes(next(times) if path == changing else 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        with pytest.raises(UserError, match="changed while it was read") as raised:
+            photos.load_photos(folder, 40)
+    assert one_sentence(raised.value)
+    assert list(cache.FOLDER.glob("*")) == []
+    assert photos.load_photos(folder, 40).left_out == ()
+
+
+# --- What goes when there is too much ---
+
+
+def test_what_was_just_written_stays_and_so_does_what_others_write(kept, monkeypatch):
+    keep("old", array(600))
+    unfinished = kept / ".new-of-another.npy"
+    unfinished.write_bytes(b"x")
+    monkeypatch.setattr(cache, "LIMIT", 1)
+    parts = ([view, view.mean(axis=(1, 2), dtype=np.float32)] for view in (array(), array()))
+    cache.write(["large", "small"], (12,), parts)
+    names = {file.name for file in kept.iterdir()}
+    assert names == {"large.npy", "small.npy", unfinished.name}
