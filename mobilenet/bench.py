@@ -231,9 +231,12 @@ def lay_out(photos: Any, source: Path, folder: Path, times: int) -> None:
     def put(item: tuple[Path, Path]) -> None:
         photo, there = item
         place(photo, there.with_name(f"{there.name}-0"))
+        if times == 1:
+            return
+        decoded = upright(photo)
         for k in range(1, times):
             copy = there.with_name(f"{there.name}-{k}.jpg")
-            ImageChops.offset(upright(photo), k, 0).save(copy, quality=90)
+            ImageChops.offset(decoded, k, 0).save(copy, quality=90)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(progress(pool.map(put, places), len(places), "Copies"))

@@ -18,6 +18,7 @@ settings.load_profile("project")
 
 SIZE = 96
 ALPHA = 0.35
+LOW = "block_3_expand"  # a cut at which a few drawn photos differ
 
 
 def pytest_collection_modifyitems(items):
@@ -74,6 +75,17 @@ def small() -> backbones.Backbone:
         norm.momentum = 0.999
     model.trainable = False
     return backbone
+
+
+@pytest.fixture(scope="module")
+def pooled(small, photos):
+    """Features of the module's photos, bright and dark: low in the network, where a head can tell
+    them apart although nothing was ever trained.
+    """
+    from mobilenet import features
+
+    saved = features.view_activations(small, photos.images, LOW, 2, 0)
+    return saved.mean(axis=(2, 3), dtype=np.float32)
 
 
 def draw(count: int, classes: int = 2, size: int = SIZE, seed: int = 0) -> Photos:

@@ -2,28 +2,17 @@
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
+from conftest import LOW, draw, one_sentence
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mobilenet import UserError, features, training
 from mobilenet.training import fit, predict_logits, probabilities
 
-LOW = "block_3_expand"
-
 
 @pytest.fixture(scope="module")
 def photos():
     return draw(24)
-
-
-@pytest.fixture(scope="module")
-def pooled(small, photos):
-    """Features of bright and dark photos: low in the network, where a head can tell them apart
-    although nothing was ever trained.
-    """
-    saved = features.view_activations(small, photos.images, LOW, 2, 0)
-    return saved.mean(axis=(2, 3), dtype=np.float32)
 
 
 @given(

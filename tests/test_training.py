@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
+from conftest import LOW, draw, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,6 @@ from mobilenet.engine import keras, tf
 from mobilenet.training import History, fit, predict_logits, probabilities
 
 CUT = "block_16_expand"
-LOW = "block_3_expand"
 
 
 def equal(some, others):
@@ -131,15 +130,6 @@ def test_results_in_words():
 @pytest.fixture(scope="module")
 def photos():
     return draw(24)
-
-
-@pytest.fixture(scope="module")
-def pooled(small, photos):
-    """Features of bright and dark photos: low in the network, where a head can tell them apart
-    although nothing was ever trained.
-    """
-    saved = features.view_activations(small, photos.images, LOW, 2, 0)
-    return saved.mean(axis=(2, 3), dtype=np.float32)
 
 
 def trained_head(pooled, photos, seed=0, epochs=8, learning_rate=0.2, val=True):
