@@ -1,4 +1,4 @@
-"""The numbers behind the pictures: where a network looks, what a photo resembles, whether to trust P.
+"""Numbers behind the pictures: where a network looks, what photos resemble, how far to trust P.
 
 Grad-CAM is Selvaraju et al. 2017 (arXiv 1610.02391); reliability diagram and temperature are those
 of Guo et al. 2017 (arXiv 1706.04599); the Brier score is Brier 1950.
