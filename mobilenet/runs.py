@@ -107,7 +107,7 @@ def remember(
 def recall(notebook: str | None = None) -> tuple[list[Run], list[str]]:
     """The runs of a notebook, or of all, the last first; and the names of damaged files."""
     runs, damaged = [], []
-    for path in sorted(FOLDER.glob("*.json")):
+    for path in sorted(FOLDER.glob("[!.]*.json")):  # without what was being written at a kill
         run = _read(path)
         if run is None:
             damaged.append(path.name)

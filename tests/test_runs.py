@@ -201,7 +201,7 @@ def test_killed_while_it_writes(log):
             [sys.executable, "-c", code, str(log)], cwd=ROOT, stdout=subprocess.PIPE
         ) as process:
             assert process.stdout.readline() == b"ready\n"
-            while len(list(log.glob("*.json"))) < 7:
+            while len(list(log.glob("[!.]*.json"))) < 7:
                 os.sched_yield()
             process.kill()
         found, damaged = runs.recall()
