@@ -5,18 +5,34 @@ Every plot returns a matplotlib Figure that carries a sentence of alt text as it
 right and wrong differ in colour, in mark and in frame.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
-from PIL import Image
 
 from mobilenet import BUILD, UserError
 from mobilenet.backbone import Backbone
+from mobilenet.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    class_colour,
+    new_figure,
+    show,
+    show_table,
+)
+from mobilenet.cost_figures import (
+    clip_plot,
+    losses_plot,
+    passages_plot,
+    ratio_plot,
+    shares_plot,
+    speed_against_intensity_plot,
+    time_against_multiply_adds_plot,
+    top1_plot,
+)
 from mobilenet.files import write_json
 from mobilenet.photos import (
     Photos,
@@ -29,73 +45,30 @@ from mobilenet.photos import (
 )
 from mobilenet.training import History, Result, confusion, cross_entropy
 
+# Handed on: notebooks call them from here.
 __all__ = [
     "Photos",
+    "class_colour",
+    "clip_plot",
     "find_folder",
     "load_photos",
     "load_split",
+    "losses_plot",
+    "passages_plot",
+    "ratio_plot",
     "read_photo",
     "save_split",
+    "shares_plot",
+    "show",
+    "show_table",
+    "speed_against_intensity_plot",
     "split",
+    "time_against_multiply_adds_plot",
+    "top1_plot",
 ]
 
-# Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
-BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
-CLASS_COLOURS = (BLUE, ORANGE, "#cc79a7", "#56b4e9", "#8c6d00", GREY)
-DPI = 96  # a point is then the size that a browser gives it
 PHOTO_INCHES = 1.35  # of one photo in a grid
 SCOREBOARD = BUILD / "scoreboard"
-
-
-def class_colour(label: int) -> str:
-    """The colour of class number `label` in every figure; they repeat after six."""
-    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
-
-
-def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: int = 1, **subplots):
-    """A Figure of width × height inches with rows × columns axes; alt is its text for the blind.
-
-    Returns (figure, axes), axes as matplotlib's `subplots` gives them. The figure belongs to no
-    window and no global list, so that a cell run twice leaks nothing.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    figure.set_label(alt)
-    return figure, figure.subplots(rows, columns, **subplots)
-
-
-def show(figure: Figure) -> None:
-    """Display a figure in the notebook with its label as alt text in the output's metadata.
-
-    Drawings are shown as PNG, figures that hold photos as JPEG at a fifth of the size.
-    """
-    from IPython.display import display
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    kind = "image/png"
-    if any(axes.get_gid() == "photo" for axes in figure.axes):
-        picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
-        picture.save(buffer, "JPEG", quality=88, subsampling=0)
-        kind = "image/jpeg"
-    alt = figure.get_label()
-    data = {kind: base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
-    display(data, raw=True, metadata={kind: {"alt": alt}})
-
-
-def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Display a table, with plain text for where no table can be shown. Cells are written as is."""
-    from IPython.display import display
-
-    lines = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    plain = "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    lines.insert(1, ["---"] * len(header))
-    markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    display({"text/markdown": markdown, "text/plain": plain}, raw=True)
 
 
 def describe(photos: Photos) -> str:
@@ -411,223 +384,4 @@ def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9, loc="lower right")
     all_axes[0][0].set_ylabel("share right")
-    return figure
-
-
-# --- What convolution costs ---
-
-
-def ratio_plot(kernel_sizes, channels, ratios) -> Figure:
-    """How many times fewer multiply-adds a separable layer takes than a standard one.
-
-    kernel_sizes (K,) holds D_K, channels (C,) rising N, ratios (K, C) separable over standard.
-    """
-    alt = (
-        "How many times fewer multiply-adds a separable layer takes than a standard one, against "
-        "the number of output channels, one curve a kernel size: each rises, then flattens "
-        "towards the square of its kernel size."
-    )
-    figure, axes = new_figure(8, 4.2, alt)
-    colours = (BLUE, ORANGE, GREEN, RED, GREY)
-    for index, (size, values) in enumerate(zip(kernel_sizes, ratios, strict=True)):
-        colour = colours[index % len(colours)]
-        axes.plot(channels, 1 / values, color=colour, linewidth=2, label=f"$D_K$ = {size}")
-        axes.axhline(size**2, color=colour, linestyle=":", linewidth=1.2)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:g}")
-    axes.set_xlabel("output channels N", fontsize=12)
-    axes.set_ylabel("times fewer multiply-adds", fontsize=12)
-    axes.set_title("Standard over separable (dotted: $D_K^2$, the most there is)", fontsize=12)
-    axes.tick_params(labelsize=11)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=11)
-    return figure
-
-
-def time_against_multiply_adds_plot(multiply_adds: dict, seconds: dict, call: float) -> Figure:
-    """Measured time of layers against their multiply-adds, with lines of equal speed.
-
-    multiply_adds and seconds map a kind of layer to an array (layers,), both for one batch. call:
-    seconds of a layer with next to nothing to do, drawn as a dashed line.
-    """
-    alt = (
-        "Measured milliseconds of each layer against its multiply-adds, both on logarithmic axes, "
-        "a colour for each kind, dotted lines along which the speed is the same, and a dashed line "
-        "at the time that a call costs."
-    )
-    figure, axes = new_figure(8, 5, alt)
-    millions = {kind: values / 1e6 for kind, values in multiply_adds.items()}
-    axes.axhline(1e3 * call, color="black", linestyle="--", linewidth=1, label="a call")
-    _kinds_scatter(axes, millions, {kind: 1e3 * values for kind, values in seconds.items()})
-    axes.set_ylim(bottom=min(axes.get_ylim()[0], 800 * call))
-    axes.autoscale(False)
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    for speed in 10.0 ** np.arange(-3, 6):  # millions of multiply-adds a millisecond
-        axes.plot([left, right], [left / speed, right / speed], ":", color=GREY)
-        end = min(right, high * speed)  # where the line leaves the axes, on the right or on top
-        if end > left * 1.2 and end / speed > low * 1.2:
-            label, side = f"{speed:g}", "right" if end == right else "left"
-            offset = (-4, -14) if end == right else (2, -12)
-            point = (end, end / speed)
-            axes.annotate(
-                label, point, offset, textcoords="offset points", ha=side, color=GREY, fontsize=10
-            )
-    axes.set_xlabel("million multiply-adds of a batch", fontsize=12)
-    axes.set_ylabel("milliseconds", fontsize=12)
-    axes.set_title("Dotted: equal speed, in 10⁹ multiply-adds a second", fontsize=12)
-    return figure
-
-
-def speed_against_intensity_plot(intensity: dict, speed: dict) -> Figure:
-    """Multiply-adds a second of layers against their multiply-adds a byte moved.
-
-    intensity and speed map a kind of layer to an array (layers,).
-    """
-    alt = (
-        "Speed of each layer, in thousand million multiply-adds a second, against its "
-        "multiply-adds for each byte moved, both on logarithmic axes, a colour for each kind."
-    )
-    figure, axes = new_figure(8, 4.6, alt)
-    _kinds_scatter(axes, intensity, {kind: values / 1e9 for kind, values in speed.items()})
-    axes.set_xlabel("multiply-adds for each byte moved", fontsize=12)
-    axes.set_ylabel("10⁹ multiply-adds a second", fontsize=12)
-    axes.set_title("Speed reached, by what there is to do with each byte", fontsize=12)
-    return figure
-
-
-def _kinds_scatter(axes, horizontal: dict, vertical: dict) -> None:
-    """A dot a layer, a colour and a shape a kind of layer, on logarithmic axes."""
-    looks = zip((BLUE, RED, ORANGE, GREEN, GREY), "osD^v", strict=True)
-    for (kind, values), (colour, shape) in zip(horizontal.items(), looks, strict=False):
-        axes.scatter(values, vertical[kind], s=60, color=colour, marker=shape, label=kind, zorder=3)
-    axes.set(xscale="log", yscale="log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("")
-    axes.tick_params(labelsize=11)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=11)
-
-
-# --- What the parts of MobileNet are for ---
-
-
-def passages_plot(points: np.ndarray, passages: dict) -> Figure:
-    """Points on the plane, then what came back of them through 2, 3, … dimensions and ReLU.
-
-    points (N, 2); passages maps a number of dimensions to an `anatomy.Passage`. Where the plane
-    was flattened to a line or a point, dots are vermilion crosses. Each panel has its own scale.
-    """
-    alt = "A spiral, and what comes back of it after ReLU in " + ", ".join(
-        f"{n} dimensions ({one.intact.mean():.0%} of the points intact)"
-        for n, one in passages.items()
-    )
-    figure, panels = new_figure(11, 2.6, alt + ".", 1, 1 + len(passages))
-    whole = np.ones(len(points), bool)
-    shown = {"before": (points, whole)}
-    shown |= {f"{n} dimensions": (one.back, one.intact) for n, one in passages.items()}
-    for axes, (title, (dots, intact)) in zip(panels, shown.items(), strict=True):
-        axes.scatter(*dots[intact].T, s=5, color=BLUE, label="intact")
-        axes.scatter(*dots[~intact].T, s=12, color=RED, marker="x", linewidth=1, label="flattened")
-        axes.set_title(title, fontsize=11)
-        axes.set(xticks=[], yticks=[])
-        axes.margins(0.1)
-        axes.set_box_aspect(1)
-    handles, labels = panels[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10, markerscale=2)
-    return figure
-
-
-def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
-    """Training loss in nats by step, a curve for each name."""
-    told = "; ".join(f"{name} from {one[0]:.2f} to {one[-1]:.2f}" for name, one in losses.items())
-    figure, axes = new_figure(7, 3.2, f"Training loss by step: {told}.")
-    looks = zip((BLUE, RED, GREEN), ("-", "--", ":"), strict=True)
-    for (name, values), (colour, style) in zip(losses.items(), looks, strict=False):
-        axes.plot(values, style, color=colour, linewidth=2, label=name)
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("step, from 0", fontsize=11)
-    axes.set_ylabel("cross-entropy, nats", fontsize=11)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=11)
-    return figure
-
-
-def clip_plot(largest: dict[str, float]) -> Figure:
-    """The largest number that comes to each ReLU6, front to back; above the line it is clipped."""
-    values = np.array(list(largest.values()))
-    alt = (
-        f"The largest number before each of {len(values)} ReLU6 layers: {values.min():.1f} to "
-        f"{values.max():.1f}; {(values > 6).sum()} of them above 6, where ReLU6 clips."
-    )
-    figure, axes = new_figure(9, 3, alt)
-    axes.bar(range(1, len(values) + 1), values, color=GREY)
-    axes.axhline(6, color=RED, linestyle="--", linewidth=2, label="ReLU6 clips here")
-    axes.set_xlim(0.3, len(values) + 0.7)
-    axes.set_xlabel("ReLU6 layer, front to back", fontsize=11)
-    axes.set_ylabel("largest number", fontsize=11)
-    axes.legend(fontsize=11)
-    return figure
-
-
-def shares_plot(shares: dict[str, dict[str, tuple[float, float]]]) -> Figure:
-    """Share of multiply-adds beside share of time, by kind of layer, a panel for each network.
-
-    shares maps a network to {kind: (share of multiply-adds, share of time)}, each in [0, 1].
-    """
-    kinds = list(dict.fromkeys(kind for network in shares.values() for kind in network))
-    told = "; ".join(
-        f"{name}: " + ", ".join(f"{kind} {a:.0%} and {b:.0%}" for kind, (a, b) in one.items())
-        for name, one in shares.items()
-    )
-    alt = f"Share of multiply-adds and share of time by kind of layer. {told}."
-    figure, panels = new_figure(10, 1 + 0.5 * len(kinds), alt, 1, len(shares), sharey=True)
-    places = np.arange(len(kinds))
-    for axes, (name, network) in zip(np.atleast_1d(panels), shares.items(), strict=True):
-        both = np.array([network.get(kind, (0, 0)) for kind in kinds])
-        for values, offset, colour, label in (
-            (both[:, 0], -0.2, BLUE, "multiply-adds"),
-            (both[:, 1], 0.2, ORANGE, "time"),
-        ):
-            bars = axes.barh(places + offset, values, 0.38, color=colour, label=label)
-            axes.bar_label(bars, fmt="{:.0%}", padding=3, fontsize=10)
-        axes.set_title(name, fontsize=12)
-        axes.set_yticks(places, kinds, fontsize=11)
-        axes.set(xlim=(0, 1.12), xticks=[])
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.invert_yaxis()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def top1_plot(families: dict[str, tuple], others: dict[str, tuple[float, float]]) -> Figure:
-    """Top-1 on ImageNet, in per cent, against multiply-adds in millions, logarithmic.
-
-    families maps a name to (millions, top1), arrays (models,); others to one network's two numbers.
-    """
-    alt = (
-        "Top-1 accuracy on ImageNet against multiply-adds on a logarithmic axis: "
-        f"{' and '.join(families)} as clouds of dots, {', '.join(others)} to the right of them."
-    )
-    figure, axes = new_figure(8, 4.4, alt)
-    looks = zip((BLUE, ORANGE, GREEN), "oD^", strict=True)
-    for (name, (millions, top1)), (colour, mark) in zip(families.items(), looks, strict=False):
-        axes.scatter(millions, top1, s=45, color=colour, marker=mark, label=name, zorder=3)
-    for name, (millions, top1) in others.items():
-        axes.scatter(millions, top1, s=45, color=GREY, marker="s")
-        place = {"textcoords": "offset points", "ha": "center", "fontsize": 10}
-        axes.annotate(name, (millions, top1), (0, 7), **place)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
-    axes.margins(0.1)
-    axes.set_xlabel("million multiply-adds", fontsize=11)
-    axes.set_ylabel("top-1 on ImageNet, %, quoted", fontsize=11)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=11, loc="lower right")
     return figure

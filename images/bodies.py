@@ -12,7 +12,7 @@ from matplotlib.patches import Polygon, Rectangle
 
 from mobilenet import cost, networks
 
-BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"  # as in utils.py
+BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"  # as in mobilenet/canvas.py
 PALE, LINE = "#fdf1d8", "#8c8c8c"  # what stays in the background; the grid
 BROWN, PHOTO = "#9a6a00", "#e6efda"  # orange that can be read as text; the photo
 GREY, DARK = "#b4bcc4", "#4d4d4d"  # maps where colours mean costs; remarks

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mobilenet import backbone as backbones
 from mobilenet import cache
+from mobilenet.canvas import DPI
 from mobilenet.photos import Photos
 
 # Timings differ from machine to machine; the same examples everywhere.
@@ -86,6 +87,15 @@ def pooled(small, photos):
 
     saved = features.view_activations(small, photos.images, LOW, 2, 0)
     return saved.mean(axis=(2, 3), dtype=np.float32)
+
+
+@pytest.fixture(scope="class")
+def figure(request):
+    """The figure that the class calls so in its FIGURES, drawn."""
+    made = request.cls.FIGURES[request.param]()
+    made.set_dpi(DPI)
+    made.draw_without_rendering()
+    return made
 
 
 def draw(count: int, classes: int = 2, size: int = SIZE, seed: int = 0) -> Photos:

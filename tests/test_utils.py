@@ -4,19 +4,18 @@ import base64
 import io
 import json
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
 from conftest import draw, one_sentence
+from figure_contract import FigureContract
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 import utils
-from mobilenet import UserError, anatomy, published
+from mobilenet import UserError, anatomy, canvas, published
 from mobilenet.photos import split
 from mobilenet.training import History, Result
 
@@ -150,33 +149,9 @@ FIGURES = {
 }
 
 
-@pytest.fixture(scope="module", params=FIGURES)
-def figure(request):
-    """Each figure that a notebook can show, drawn."""
-    made = FIGURES[request.param]()
-    made.set_dpi(utils.DPI)
-    made.draw_without_rendering()
-    return made
-
-
-def texts(figure):
-    """What can be read in a figure: its texts that are drawn and show something."""
-    drawn = []
-    for one in figure.get_children():
-        drawn += one.findobj(Text) if one not in figure.axes else _texts_of_axes(one)
-    return [one for one in drawn if one.get_visible() and one.get_text().strip()]
-
-
-def _texts_of_axes(axes):
-    """Those of its axes but for ticks beyond the limits, which are kept and not drawn."""
-    beyond = []
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        slack = 1e-9 * (high - low)
-        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
-            if not axes.axison or not low - slack <= tick.get_loc() <= high + slack:
-                beyond += [tick.label1, tick.label2]
-    return [one for one in axes.findobj(Text) if one not in beyond]
+@pytest.mark.parametrize("figure", FIGURES, indirect=True)
+class TestEveryFigure(FigureContract):
+    FIGURES = FIGURES
 
 
 def test_every_public_plot_is_drawn_here():
@@ -186,33 +161,6 @@ def test_every_public_plot_is_drawn_here():
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
     assert {name.split(",")[0].split(" ")[0] for name in FIGURES} == plots
-
-
-def test_a_figure_says_what_it_shows(figure):
-    assert isinstance(figure, Figure)
-    assert one_sentence(figure.get_label())
-    assert len(figure.get_label()) >= 5
-
-
-def test_a_figure_fits_the_page(figure):
-    width, height = figure.get_size_inches()
-    assert width <= 12
-    assert height <= 7
-
-
-def test_text_is_legible(figure):
-    for one in texts(figure):
-        assert one.get_fontsize() >= 9, one.get_text()
-
-
-def test_text_stays_inside_and_apart(figure):
-    page = figure.bbox.padded(1)
-    boxes = [(one.get_text(), one.get_window_extent()) for one in texts(figure)]
-    for text, box in boxes:
-        assert page.contains(box.x0, box.y0), text
-        assert page.contains(box.x1, box.y1), text
-    for (text, box), (other, another) in combinations(boxes, 2):
-        assert not box.padded(-1).overlaps(another.padded(-1)), (text, other)
 
 
 # --- Colours, marks and numbers ---
@@ -370,7 +318,7 @@ def test_shown_figures_carry_their_alt_text(outputs, name, kind):
     assert output["metadata"] == {kind: {"alt": alt}}
     assert output["data"]["text/plain"] == alt
     picture = Image.open(io.BytesIO(base64.b64decode(output["data"][kind])))
-    width, height = made.get_size_inches() * utils.DPI
+    width, height = made.get_size_inches() * canvas.DPI
     assert picture.size == (int(width), int(height))
     assert np.asarray(picture.convert("L")).std() > 5
 
@@ -418,6 +366,6 @@ def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
     assert written["backbone"] == small.card()
 
 
-def test_what_notebooks_load_photos_with_is_here():
+def test_what_is_handed_on_is_here():
     for name in utils.__all__:
         assert callable(getattr(utils, name))
