@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet import BUILD, UserError
+from mobilenet import BUILD, UserError, review
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
     BLUE,
@@ -72,13 +72,19 @@ SCOREBOARD = BUILD / "scoreboard"
 
 
 def describe(photos: Photos) -> str:
-    """How many photos there are of each class, and which files were left out and why (ten of
-    them by name).
+    """How many photos there are of each class, which files were left out and why (ten of them by
+    name), and how many decisions of `mobilenet.review` were applied.
     """
     counts = np.bincount(photos.labels, minlength=len(photos.class_names))
     each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
     lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
     lines += [f"  left out: {file} ({reason})" for file, reason in photos.left_out[:10]]
+    decided = sum(reason == review.REASON for _, reason in photos.left_out)
+    if photos.corrected or decided:
+        lines.append(
+            f"{review.NAME} changed {len(photos.corrected)} of the labels and left out {decided} "
+            "of the photos; their files are as they were."
+        )
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +21,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
-from mobilenet import ROOT, UserError, cache, from_root
+from mobilenet import ROOT, UserError, cache, from_root, review
 from mobilenet.files import DAMAGE, write_json
 from mobilenet.progress import progress
 
@@ -54,12 +54,13 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 class Photos:
     """A labelled set of photos, decoded.
 
-    files: N paths below the folder, as text with forward slashes, class by class, each sorted.
+    files: N paths below the folder, as text with forward slashes, folder by folder, each sorted.
     images: uint8, (N, size, size, 3), RGB, 0 to 255: an array, or `cache.Rows` of the file that
     they are kept in, of which images[:] is an array.
-    labels: int64, (N,), index into class_names.
+    labels: int64, (N,), index into class_names: the class folder, unless decided otherwise.
     class_names: K names; class_names[0] is the positive class.
-    left_out: (file, reason) for each file that could not be read.
+    left_out: (file, reason) for each file that could not be read, or is not wanted.
+    sums: sha256 of each file, in hexadecimal, if `load_photos` read it; of a subset those of all.
     """
 
     files: tuple[str, ...]
@@ -67,6 +68,7 @@ class Photos:
     labels: np.ndarray
     class_names: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    sums: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,6 +79,15 @@ class Photos:
         kept = isinstance(self.images, cache.Rows)
         images = self.images.take(index) if kept else self.images[index]
         return replace(self, files=files, images=images, labels=self.labels[index])
+
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """The files whose label is not that of their folder, by a decision of `review`."""
+        return tuple(
+            file
+            for file, label in zip(self.files, self.labels, strict=True)
+            if file in self.sums and review.folder_of(file) != self.class_names[label]
+        )
 
 
 def find_folder() -> tuple[Path, str]:
@@ -173,8 +184,10 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     asked for again, only the files are read to see that they are the same.
 
     class_names are the folders' names in alphabetical order; `positive` moves one to the front.
-    A file that cannot be read is left out and listed with its reason. Raises UserError if there
-    is no class, only one, one without a readable photo, or none called `positive`.
+    A file that cannot be read is left out and listed with its reason. What `review.decide` wrote
+    down is applied: a photo gets another label, in its place among the others, or is left out.
+    Raises UserError if there is no class, only one, one without a photo, or none called `positive`,
+    and if the decisions cannot be read or are for a class that is not there.
     """
     try:
         names = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -195,39 +208,47 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     paths = [
         (path, label) for label, name in enumerate(names) for path in list_photos(folder / name)
     ]
-    images, reasons = _decoded([path for path, _ in paths], size) if paths else (None, {})
+    images, reasons, sums = _decoded([path for path, _ in paths], size) if paths else (None, {}, [])
     files = [path.relative_to(folder).as_posix() for path, _ in paths]
-    good = np.array([i for i in range(len(paths)) if i not in reasons], np.int64)
-    labels = np.array([label for _, label in paths], np.int64)[good]
-    counts = np.bincount(labels, minlength=len(names))
-    for name, count in zip(names, counts, strict=True):
-        if count == 0:
+    labels = np.array([label for _, label in paths], np.int64)
+    readable = np.array([i not in reasons for i in range(len(paths))], bool)
+    for label, name in enumerate(names):
+        if not (labels[readable] == label).any():
             raise UserError(
                 f"Class {name!r} has no readable photo: put photos into its folder or remove it."
             )
+    labels = review.apply(sums, labels, names)
+    good = np.flatnonzero(readable & (labels >= 0))
+    for label, name in enumerate(names):
+        if not (labels[good] == label).any():
+            raise UserError(
+                f"Class {name!r} has no photo left by {review.NAME}: decide for some, or add some."
+            )
+    reasons = dict.fromkeys(np.flatnonzero(labels < 0).tolist(), review.REASON) | reasons
     return Photos(
         files=tuple(files[i] for i in good),
         images=images.take(good),
-        labels=labels,
+        labels=labels[good],
         class_names=tuple(names),
-        left_out=tuple((files[i], reason) for i, reason in reasons.items()),
+        left_out=tuple((files[i], reasons[i]) for i in sorted(reasons)),
+        sums={files[i]: sums[i] for i in np.flatnonzero(readable)},
     )
 
 
-def _decoded(paths: Sequence[Path], size: int) -> tuple[cache.Rows, dict[int, str]]:
+def _decoded(paths: Sequence[Path], size: int) -> tuple[cache.Rows, dict[int, str], list[str]]:
     """All photos, decoded once and kept by the content of their files: rows uint8 (N, size, size,
-    3), one for each path, and the reason for each position whose file cannot be read.
+    3), one for each path, the reason for each position whose file cannot be read, and N sums.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         sums = list(progress(pool.map(_sha256, paths), len(paths), "Files"))
         of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
         name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
         with suppress(*DAMAGE):  # not there, or damaged: made anew
-            return _kept(name, len(paths))
+            return *_kept(name, len(paths)), sums
         decoded = pool.map(lambda item: _decode(*item, size), zip(paths, sums, strict=True))
         shown = progress(decoded, len(paths), "Photos")
         cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
-        return _kept(name, len(paths))
+        return *_kept(name, len(paths)), sums
 
 
 def _kept(name: str, count: int) -> tuple[cache.Rows, dict[int, str]]:
@@ -280,9 +301,9 @@ def read_or_reason(path: Path | str | BinaryIO, size: int) -> np.ndarray | str:
 def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
     """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending.
 
-    shares are the parts' shares of each class and sum to 1. The same files and seed give the same
-    parts, in whatever order the photos and classes are. Raises UserError if a class has fewer than
-    five photos.
+    shares are the parts' shares of each class and sum to 1. The same files, labels and seed give
+    the same parts, in whatever order the photos and classes are. Raises UserError if a class has
+    fewer than five photos.
     """
     if not (len(shares) == len(PARTS) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6):
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
