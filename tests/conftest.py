@@ -9,7 +9,7 @@ from hypothesis import settings
 from PIL import Image
 
 from mobilenet import backbone as backbones
-from mobilenet import cache
+from mobilenet import cache, review
 from mobilenet.canvas import DPI
 from mobilenet.photos import Photos
 
@@ -32,10 +32,11 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """What is kept lies apart from the user's, and the next run of the tests does not find it."""
+def own_files(tmp_path_factory):
+    """What is kept and decided lies apart from the user's, and the next run does not find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "FOLDER", tmp_path_factory.mktemp("cache"))
+        patch.setattr(review, "FILE", tmp_path_factory.mktemp("decisions") / "corrections.csv")
         yield
 
 
