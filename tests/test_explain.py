@@ -113,6 +113,16 @@ def test_clusters_stay_apart_on_the_plane():
     assert again == pytest.approx(points), "where the features lie does not count"
 
 
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 99))
+def test_the_plane_is_that_of_the_singular_values(count, channels, seed):
+    features = np.random.default_rng(seed).normal(size=(count, channels))
+    points, share = explain.plane(features)
+    u, lengths, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    assert np.abs(points) == pytest.approx(np.abs(u[:, :2] * lengths[:2]), abs=1e-6)
+    assert share == pytest.approx((lengths[:2] ** 2).sum() / (lengths**2).sum())
+    assert (points[np.abs(points).argmax(axis=0), [0, 1]] >= 0).all()
+
+
 @pytest.mark.parametrize("features", [np.ones((4, 3)), np.ones((1, 3)), np.arange(5.0)[:, None]])
 def test_a_plane_of_too_little(features):
     points, share = explain.plane(features)

@@ -7,43 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
 from figure_contract import FigureContract
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 from PIL import Image
+from test_looking import FIGURES as LOOKING
+from test_looking import some_photos
 
 import utils
-from mobilenet import UserError, anatomy, canvas, published
+from mobilenet import anatomy, canvas, published
 from mobilenet.photos import split
 from mobilenet.training import History, Result
-
-NAMES = [
-    "alpaca",
-    "not alpaca",
-    "a class with a long name",
-    "été",
-    "$5 to $6",
-]
-
-
-def some_photos(classes=2, count=12, size=16):
-    """Photos whose class names are short, long and odd."""
-    photos = draw(count, classes=classes, size=size)
-    return replace(photos, class_names=tuple(NAMES[:classes]))
-
-
-def some_answers(photos, wrong=3, seed=0):
-    """Probabilities for photos, of which `wrong` ones, drawn by lot, are for another class."""
-    rng = np.random.default_rng(seed)
-    classes, count = len(photos.class_names), len(photos)
-    guesses = photos.labels.copy()
-    missed = rng.permutation(count)[:wrong]
-    guesses[missed] = (guesses[missed] + 1) % classes
-    p = np.full((count, classes), 0.1 / (classes - 1))
-    p[np.arange(count), guesses] = 0.9
-    return p, np.sort(missed)
 
 
 def history(epochs=5):
@@ -62,11 +37,6 @@ def by_kind(low, high):
 
 def parts(photos):
     return split(photos, seed=0)
-
-
-def confusion(classes, count=12):
-    photos = some_photos(classes, count)
-    return utils.confusion_matrix(some_answers(photos)[0], photos.labels, photos.class_names)
 
 
 COUNTS = (10, 20, 50, 268)
@@ -101,16 +71,6 @@ FIGURES = {
     "class_balance, five": lambda: utils.class_balance(some_photos(5), parts(some_photos(5))),
     "learning_curves": lambda: utils.learning_curves(history()),
     "learning_curves, both": lambda: utils.learning_curves(history(), history(3)),
-    "prediction_grid": lambda: utils.prediction_grid(some_photos(), some_answers(some_photos())[0]),
-    "prediction_grid, five": lambda: utils.prediction_grid(
-        some_photos(5), some_answers(some_photos(5), wrong=20)[0]
-    ),
-    "prediction_grid, 12 photos": lambda: utils.prediction_grid(
-        some_photos(2, 6), some_answers(some_photos(2, 6))[0]
-    ),
-    "confusion_matrix": lambda: confusion(2),
-    "confusion_matrix, five": lambda: confusion(5),
-    "confusion_matrix, 12 photos": lambda: confusion(2, 6),
     "class_bars": lambda: utils.class_bars(
         {"llama": 0.8, "Arabian camel": 0.1, "a thing with a long name": 0.02}, "Said", "Bars."
     ),
@@ -160,7 +120,7 @@ def test_every_public_plot_is_drawn_here():
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
-    assert {name.split(",")[0].split(" ")[0] for name in FIGURES} == plots
+    assert {name.split(",")[0].split(" ")[0] for name in (*FIGURES, *LOOKING)} == plots
 
 
 # --- Colours, marks and numbers ---
@@ -196,65 +156,6 @@ def test_the_bars_count_the_photos_of_each_part():
         [int((photos.labels[index] == k).sum()) for index in made.values()] for k in range(5)
     ]
     assert [[bar.get_width() for bar in bars] for bars in axes.containers] == expected
-
-
-@pytest.mark.parametrize(("classes", "count"), [(2, 9), (5, 4)])
-def test_wrong_answers_differ_by_more_than_colour(classes, count):
-    photos = some_photos(classes, count)
-    p, missed = some_answers(photos, wrong=4)
-    figure = utils.prediction_grid(photos, p, order="file")
-    looks = {True: set(), False: set()}
-    for i, axes in enumerate(figure.axes[: min(18, len(photos))]):
-        wrong = bool(i in missed)
-        title, spine = axes.title, axes.spines["left"]
-        looks[wrong].add(
-            (
-                title.get_text()[0],
-                title.get_fontweight(),
-                spine.get_linewidth(),
-                str(spine.get_linestyle()),
-            )
-        )
-        assert "0.90" in title.get_text()
-        label = photos.class_names[photos.labels[i]][:13].replace("$", r"\$")
-        assert title.get_text().splitlines()[1].startswith(f"is {label}")
-        assert (axes.get_images()[0].get_array() == photos.images[i]).all()
-    ((right, *right_frame),) = looks[False]
-    ((wrong, *wrong_frame),) = looks[True]
-    assert (right, wrong) == ("✓", "✗")
-    assert all(a != b for a, b in zip(right_frame, wrong_frame, strict=True))
-    assert f"{(missed < 18).sum()} of them are wrong" in figure.get_label()
-
-
-def test_the_worst_come_first():
-    photos = some_photos(2, 20)
-    p, _ = some_answers(photos, wrong=5)
-    titles = [axes.get_title()[0] for axes in utils.prediction_grid(photos, p).axes]
-    assert titles[:18] == ["✗"] * 5 + ["✓"] * 13
-    with pytest.raises(UserError, match="'worst' or 'file'") as raised:
-        utils.prediction_grid(photos, p, order="best")
-    assert one_sentence(raised.value)
-
-
-@pytest.mark.parametrize(("classes", "count"), [(2, 6), (2, 40), (5, 8)])
-def test_the_confusion_counts_are_right(classes, count):
-    photos = some_photos(classes, count)
-    p, _ = some_answers(photos, wrong=5, seed=1)
-    figure = utils.confusion_matrix(p, photos.labels, photos.class_names)
-    found = np.zeros((classes, classes), int)
-    for one in figure.axes[0].texts:
-        column, row = map(round, one.get_position())
-        number, *mark = one.get_text().split()
-        found[row, column] = int(number)
-        assert mark == (["✓"] if row == column else ["✗"] if found[row, column] else [])
-    expected = np.zeros_like(found)
-    for label, guess in zip(photos.labels, p.argmax(axis=1), strict=True):
-        expected[label, guess] += 1
-    assert (found == expected).all()
-    first, second = photos.class_names[:2]
-    assert (
-        f"{first}: {expected[0, 0]} as {first}, {expected[0, 1]} as {second}" in figure.get_label()
-    )
 
 
 def test_curves_show_both_stages_and_ring_the_epoch_kept():
@@ -308,7 +209,7 @@ def outputs(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("confusion_matrix", "image/png"), ("prediction_grid", "image/jpeg")]
+    ("name", "kind"), [("class_balance", "image/png"), ("photo_grid, five classes", "image/jpeg")]
 )
 def test_shown_figures_carry_their_alt_text(outputs, name, kind):
     made = FIGURES[name]()

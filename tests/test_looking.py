@@ -1,0 +1,467 @@
+"""Looking at answers: which photos are shown, in which order, and how each is marked."""
+
+from dataclasses import replace
+from itertools import chain, combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import draw, one_sentence
+from figure_contract import FigureContract
+from matplotlib import colors
+from matplotlib.patches import Rectangle
+
+import utils
+from mobilenet import UserError, explain, training
+
+NAMES = [
+    "alpaca",
+    "not alpaca",
+    "a class with a long name",
+    "été",
+    "$5 to $6",
+    "Arabian camel",
+    "llama",
+    "goat",
+]
+
+
+def some_photos(classes=2, count=12, size=16):
+    """Photos whose class names are short, long and odd."""
+    photos = draw(count, classes=classes, size=size)
+    return replace(photos, class_names=tuple(NAMES[:classes]))
+
+
+def some_answers(photos, wrong=3, seed=0):
+    """Probabilities for photos, of which `wrong` ones, drawn by lot, are for another class."""
+    rng = np.random.default_rng(seed)
+    classes, count = len(photos.class_names), len(photos)
+    guesses = photos.labels.copy()
+    missed = rng.permutation(count)[:wrong]
+    guesses[missed] = (guesses[missed] + 1) % classes
+    p = np.full((count, classes), 0.1 / (classes - 1))
+    p[np.arange(count), guesses] = 0.9
+    return p, np.sort(missed)
+
+
+def any_answers(photos, seed=0, strength=2.0):
+    """Probabilities of every size, often right."""
+    logits = np.random.default_rng(seed).normal(0, 1, (len(photos), len(photos.class_names)))
+    logits[np.arange(len(photos)), photos.labels] += strength
+    return training.probabilities(logits)
+
+
+def long_names(photos):
+    files = tuple(f"{'a-folder' * 4}/{'x' * 30}-$IMG$_{i:04}.jpeg" for i in range(len(photos)))
+    return replace(photos, files=files)
+
+
+def grid(classes=2, count=12, **knobs):
+    photos = long_names(some_photos(classes, count))
+    return utils.prediction_grid(photos, any_answers(photos), **knobs)
+
+
+def confusion(classes, count=12):
+    photos = some_photos(classes, count)
+    return utils.confusion_photos(photos, any_answers(photos, strength=1.0))
+
+
+def cams(classes=2, count=6, networks=("frozen", "fine-tuned")):
+    photos = some_photos(classes, count)
+    heats = np.random.default_rng(0).random((len(photos), 7, 7))
+    heats[1] = 0
+    asked = np.arange(len(photos)) % classes
+    found = {name: (heats, any_answers(photos, i)) for i, name in enumerate(networks)}
+    return utils.grad_cam_rows(photos, asked, found)
+
+
+def features(photos, seed=0, apart=1.0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(0, apart, (len(photos.class_names), 8))
+    return centres[photos.labels] + rng.normal(0, 1, (len(photos), 8))
+
+
+def neighbours(classes=2, count=12, rows=4):
+    photos = some_photos(classes, count)
+    some, chosen = features(photos), np.arange(rows)
+    return utils.neighbour_grid(photos, chosen, photos, *explain.neighbours(some[chosen], some, 5))
+
+
+def feature_map(classes=2, count=12, names=("before fine-tuning", "after fine-tuning")):
+    photos = some_photos(classes, count)
+    planes = {
+        name: explain.plane(features(photos, i, 1.0 + i)) for i, name in enumerate(names, start=1)
+    }
+    return utils.feature_map(photos, planes)
+
+
+FIGURES = {
+    "prediction_grid": lambda: grid(),
+    "prediction_grid, five": lambda: grid(5),
+    "prediction_grid, five, wrong, with files": lambda: grid(5, only="wrong", files=True),
+    "prediction_grid, 12 photos": lambda: grid(2, 6, order="confidence", files=True),
+    "prediction_grid, many": lambda: grid(2, 2500, order="file", only="unsure"),
+    "prediction_grid, one photo": lambda: grid(2, 1, columns=1, rows=1, files=True),
+    "prediction_grid, none": lambda: utils.prediction_grid(
+        some_photos(), some_answers(some_photos(), wrong=0)[0], only="wrong"
+    ),
+    "confusion_photos": lambda: confusion(2),
+    "confusion_photos, 12 photos": lambda: confusion(2, 6),
+    "confusion_photos, many": lambda: confusion(2, 2500),
+    "confusion_photos, five": lambda: confusion(5),
+    "confusion_photos, five, many": lambda: confusion(5, 1000),
+    "confusion_photos, six": lambda: confusion(6, 40),
+    "confusion_photos, seven": lambda: confusion(7, 40),
+    "confusion_photos, eight": lambda: confusion(8, 40),
+    "grad_cam_rows": lambda: cams(),
+    "grad_cam_rows, five": lambda: cams(5, networks=("frozen", "fine-tuned from block_13_expand")),
+    "grad_cam_rows, one network": lambda: cams(2, 1, networks=("frozen",)),
+    "grad_cam_rows, three networks": lambda: cams(5, networks=("from scratch", "frozen", "tuned")),
+    "neighbour_grid": lambda: neighbours(),
+    "neighbour_grid, five": lambda: neighbours(5),
+    "neighbour_grid, few": lambda: neighbours(2, 2, rows=1),
+    "feature_map": lambda: feature_map(),
+    "feature_map, five": lambda: feature_map(5),
+    "feature_map, 12 photos": lambda: feature_map(2, 6),
+    "feature_map, many": lambda: feature_map(5, 1000),
+    "feature_map, one panel, six": lambda: feature_map(6, 20, names=("features",)),
+    "feature_map, three": lambda: feature_map(5, 20, names=("untrained", "frozen", "fine-tuned")),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES, indirect=True)
+class TestEveryFigure(FigureContract):
+    FIGURES = FIGURES
+
+
+def which(photos, axes):
+    """The positions of the photos that are drawn in axes, in the order of drawing."""
+    position = {photos.images[i].tobytes(): i for i in range(len(photos))}
+    return [position[one.get_array().tobytes()] for one in axes.get_images()]
+
+
+def shown(photos, figure):
+    return [i for axes in figure.axes for i in which(photos, axes)]
+
+
+def frame(axes):
+    """Colour, width and dashes of a photo's frame."""
+    spine = axes.spines["left"]
+    return colors.to_hex(spine.get_edgecolor()), spine.get_linewidth(), str(spine.get_linestyle())
+
+
+# --- Answers ---
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 9), (5, 4)])
+def test_wrong_answers_differ_by_more_than_colour(classes, count):
+    photos = some_photos(classes, count)
+    p, missed = some_answers(photos, wrong=4)
+    figure = utils.prediction_grid(photos, p, order="file")
+    looks = {True: set(), False: set()}
+    for i, axes in enumerate(figure.axes[: min(18, len(photos))]):
+        wrong = bool(i in missed)
+        title = axes.title
+        looks[wrong].add((title.get_text()[0], title.get_fontweight(), *frame(axes)))
+        assert "0.90" in title.get_text()
+        label = photos.class_names[photos.labels[i]][:13].replace("$", r"\$")
+        assert title.get_text().splitlines()[1].startswith(f"is {label}")
+        assert which(photos, axes) == [i]
+    ((right, *right_look),) = looks[False]
+    ((wrong, *wrong_look),) = looks[True]
+    assert (right, wrong) == ("✓", "✗")
+    assert all(a != b for a, b in zip(right_look, wrong_look, strict=True))
+    assert f"{(missed < 18).sum()} of them are wrong" in figure.get_label()
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_order_is_the_one_asked_for(classes):
+    photos = some_photos(classes, 10)
+    p = any_answers(photos)
+    loss, sure = training.cross_entropy(p, photos.labels), p.max(axis=1)
+    for order, expected, words in (
+        ("loss", np.argsort(-loss), "the highest loss first"),
+        ("confidence", np.argsort(sure), "the least sure first"),
+        ("file", np.arange(len(photos)), "in the order of their files"),
+    ):
+        figure = utils.prediction_grid(photos, p, order=order)
+        assert shown(photos, figure) == list(expected[:18])
+        assert figure.get_label().startswith(f"18 of {len(photos)} photos, {words}")
+    assert shown(photos, utils.prediction_grid(photos, p)) == list(np.argsort(-loss)[:18])
+    few = utils.prediction_grid(photos, p, columns=2, rows=2, order="file")
+    assert shown(photos, few) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_only_those_asked_for_are_shown(classes):
+    photos = some_photos(classes, 10)
+    p = any_answers(photos, strength=1.5)
+    wrong = np.flatnonzero(p.argmax(axis=1) != photos.labels)
+    unsure = np.flatnonzero(p.max(axis=1) < utils.UNSURE)
+    assert 0 < len(wrong) < len(unsure) < len(photos)
+    for only, expected in (("wrong", wrong), ("unsure", unsure)):
+        figure = utils.prediction_grid(photos, p, columns=8, order="file", only=only)
+        assert shown(photos, figure) == list(expected[:24])
+        said = f"{min(24, len(expected))} of {len(expected)} photos that are {only}"
+        assert figure.get_label().startswith(said)
+
+
+@pytest.mark.parametrize("only", ["wrong", "unsure"])
+def test_where_there_is_none_words_say_so(only):
+    photos = some_photos(2, 10)
+    p = some_answers(photos, wrong=0)[0]
+    figure = utils.prediction_grid(photos, p, only=only)
+    (text,) = figure.axes[0].texts
+    assert text.get_text() == figure.get_label()
+    assert text.get_text().startswith(f"None of 20 photos is {only}")
+    nothing = photos.subset(np.array([], int))
+    assert utils.prediction_grid(nothing, p[:0]).get_label() == "There are no photos."
+
+
+@pytest.mark.parametrize("knobs", [{"order": "worst"}, {"only": "right"}])
+def test_what_cannot_be_asked_for(knobs):
+    photos = some_photos(2, 10)
+    with pytest.raises(UserError, match=r"use '(loss|wrong)', '") as raised:
+        utils.prediction_grid(photos, any_answers(photos), **knobs)
+    assert one_sentence(raised.value)
+
+
+def test_files_are_named_so_that_they_can_be_told_apart():
+    photos = some_photos(2, 9)
+    p = any_answers(photos)
+    assert all(
+        len(axes.get_title().splitlines()) == 2 for axes in utils.prediction_grid(photos, p).axes
+    )
+    short = [
+        axes.get_title().splitlines()[2]
+        for axes in utils.prediction_grid(photos, p, order="file", files=True).axes
+    ]
+    assert short == [f"{i:03}" for i in (*range(9), *range(9, 18))]
+    many = long_names(photos)
+    long = [
+        axes.get_title().splitlines()[2]
+        for axes in utils.prediction_grid(many, p, order="file", files=True).axes
+    ]
+    assert len(set(long)) == 18
+    for i, name in enumerate(long):
+        start, end = name.replace(r"\$", "$").split("…")
+        assert len(start) + len(end) < 16
+        stem = many.files[i].split("/")[1].removesuffix(".jpeg")
+        assert stem.startswith(start)
+        assert stem.endswith(end)
+        assert end.endswith(f"{i:04}")
+
+
+# --- The confusion matrix ---
+
+
+def cells(figure, classes):
+    """What each cell of a confusion matrix holds: count, mark, words and photos, left to right,
+    top to bottom.
+    """
+    (axes,) = figure.axes
+    width, height = axes.get_xlim()[1] / classes, axes.get_ylim()[0] / classes
+    table = [[SimpleNamespace(words=[], images=[]) for _ in range(classes)] for _ in range(classes)]
+    for text in axes.texts:
+        x, y = text.get_position()
+        table[int(y / height)][int(x / width)].words.append(text.get_text())
+    for image in axes.get_images():
+        left, right, bottom, top = image.get_extent()
+        cell = table[int(top / height)][int(left / width)]
+        assert int(right / width) == int(left / width), "inside of the cell"
+        assert int(bottom / height) == int(top / height)
+        assert right - left == pytest.approx(bottom - top)
+        assert right - left > utils.THUMBNAIL - 0.05
+        cell.images.append(image)
+    return table
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 6), (2, 40), (2, 500), (5, 8), (7, 40), (8, 9)])
+def test_each_cell_counts_its_photos_and_shows_them(classes, count):
+    photos = some_photos(classes, count)
+    p = any_answers(photos, strength=1.0)
+    guesses, loss = p.argmax(axis=1), training.cross_entropy(p, photos.labels)
+    figure = utils.confusion_photos(photos, p)
+    position = {photos.images[i].tobytes(): i for i in range(len(photos))}
+    for row, line in enumerate(cells(figure, classes)):
+        for column, cell in enumerate(line):
+            mine = np.flatnonzero((photos.labels == row) & (guesses == column))
+            mark = " ✓" if row == column else " ✗" if len(mine) else ""
+            assert cell.words[0] == f"{len(mine)}{mark}"
+            mine = mine[np.argsort(loss[mine] if row == column else -loss[mine])]
+            found = [position[one.get_array().tobytes()] for one in cell.images]
+            assert found == list(mine[: len(found)]), "the surest, or the worst, first"
+            assert bool(found) == (len(mine) > 0 and classes < 8)
+            more = len(mine) - len(found)
+            assert cell.words[1:] == ([f"+ {more} more"] if found and more else [])
+    first, second = photos.class_names[:2]
+    right, wrong = (((photos.labels == 0) & (guesses == k)).sum() for k in (0, 1))
+    assert f"{first}: {right} as {first}, {wrong} as {second}" in figure.get_label()
+
+
+def test_few_photos_are_shown_large_and_none_covers_another():
+    photos = some_photos(2, 30)
+    figure = utils.confusion_photos(photos, some_answers(photos, wrong=1)[0])
+    sizes = []
+    for cell in chain(*cells(figure, 2)):
+        boxes = [one.get_extent() for one in cell.images]
+        for a, b in combinations(boxes, 2):
+            assert a[1] <= b[0] or b[1] <= a[0] or a[2] <= b[3] or b[2] <= a[3]
+        sizes.append([right - left for left, right, _, _ in boxes])
+    (alone,) = next(one for one in sizes if len(one) == 1)
+    assert alone > 2 * max(one[0] for one in sizes if len(one) > 9)
+
+
+def test_right_and_wrong_cells_differ_in_frame():
+    photos = some_photos(2, 30)
+    (axes,) = utils.confusion_photos(photos, some_answers(photos, wrong=9)[0]).axes
+    frames = [one for one in axes.patches if isinstance(one, Rectangle) and not one.get_fill()]
+    looks = {
+        (colors.to_hex(one.get_edgecolor()), one.get_linewidth(), str(one.get_linestyle()))
+        for one in frames
+    }
+    assert (len(frames), len(looks)) == (4, 2)
+    assert all(a != b for a, b in zip(*looks, strict=True))
+
+
+# --- Heat ---
+
+
+def test_a_row_shows_photo_heat_and_overlay():
+    photos = some_photos(2, 4, size=32)
+    heats = np.zeros((8, 4, 4), np.float32)
+    heats[:, 0, 3] = 1  # upper right
+    p, missed = some_answers(photos, wrong=1)
+    asked = np.array([0, 1] * 4)
+    figure = utils.grad_cam_rows(photos, asked, {"one": (heats, p), "other": (heats, 1 - p)})
+    assert len(figure.axes) == 4 * 3, "at most four photos, each with two networks"
+    for i in range(4):
+        photo, one, other = figure.axes[3 * i : 3 * i + 3]
+        assert which(photos, photo) == [i]
+        assert frame(photo)[0] == utils.class_colour(photos.labels[i])
+        pair = one.get_images()[0].get_array().data
+        heat, over = pair[:, :32].astype(float), pair[:, -32:].astype(float)
+        brightness = heat.sum(axis=2)
+        assert brightness[0, -1] == brightness.max()
+        assert brightness[16:].max() < 0.03, "black where nothing speaks for the class"
+        grey = photos.images[i].mean(axis=2) / 255
+        assert over[16:] == pytest.approx(np.repeat(grey[16:, :, None], 3, axis=2), abs=0.01)
+        assert np.ptp(over[0, -1]) > 0.2, "coloured where it is hot"
+        assert one.get_title() == f"{'✗' if i in missed else '✓'} " + (
+            f"P({NAMES[asked[i]]}) {p[i, asked[i]]:.2f}"
+        )
+        assert one.get_title()[0] != other.get_title()[0]
+        assert all(a != b for a, b in zip(frame(one), frame(other), strict=True))
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["one", "other"]
+    assert f"P of alpaca {p[0, 0]:.2f} one, {1 - p[0, 0]:.2f} other;" in figure.get_label()
+
+
+def test_heat_is_scaled_up_smoothly():
+    heats = np.zeros((1, 8, 8))
+    heats[0, 4, 4] = 1
+    photos = some_photos(2, 1, size=64).subset(np.array([0]))
+    figure = utils.grad_cam_rows(photos, np.array([0]), {"one": (heats, np.array([[1.0, 0.0]]))})
+    pair = figure.axes[1].get_images()[0].get_array()[:, :64].astype(float)
+    steps = np.abs(np.diff(pair, axis=0)).max()
+    assert steps < 0.4, "no edges between the places of the map"
+    assert np.unravel_index(pair.sum(axis=2).argmax(), (64, 64)) == pytest.approx((36, 36), abs=1)
+
+
+# --- What resembles what ---
+
+
+def test_neighbours_have_their_own_class_colour_and_strangers_a_mark():
+    photos = some_photos(3, 6)
+    order = np.array([[0, 1, 6], [12, 7, 8]])
+    near = np.array([[0.987, 0.5, 0.25], [1, 0.456, -0.1]])
+    figure = utils.neighbour_grid(photos, np.array([2, 9]), photos, order, near)
+    rows = [[axes for axes in figure.axes if axes.get_images()][k : k + 4] for k in (0, 4)]
+    assert [[which(photos, axes) for axes in row] for row in rows] == [
+        [[2], [0], [1], [6]],
+        [[9], [12], [7], [8]],
+    ]
+    titles = [[axes.get_title() for axes in row] for row in rows]
+    assert titles[0] == ["alpaca", "0.99", "0.50", "≠ not alpaca 0.25"]
+    assert titles[1] == ["not alpaca", f"≠ {NAMES[2][:13]}… 1.00", "0.46", "-0.10"]
+    for row in rows:
+        looks = [frame(axes) for axes in row]
+        for axes, (colour, *look) in zip(row, looks, strict=True):
+            (i,) = which(photos, axes)
+            assert colour == utils.class_colour(photos.labels[i])
+            assert (look != list(looks[0][1:])) == ("≠" in axes.get_title())
+    assert "2 of these 6 are of another class" in figure.get_label()
+
+
+def test_at_most_four_photos_get_a_row():
+    figure = neighbours(2, 12, rows=7)
+    assert len([axes for axes in figure.axes if axes.get_images()]) == 4 * 6
+    assert figure.get_label().startswith("4 photos, each with the 5 most similar of 24;")
+
+
+# --- The map ---
+
+
+def boxes(axes):
+    return np.array([one.get_extent() for one in axes.get_images()])
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name.startswith("feature_map")])
+def test_pictures_on_the_map_cover_no_other(name):
+    figure = FIGURES[name]()
+    for axes in figure.axes:
+        found = boxes(axes)
+        assert 3 <= len(found) <= utils.THUMBNAILS
+        for a, b in combinations(found, 2):
+            assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
+        assert found.min() >= 0
+        assert found[:, 1].max() <= 1
+        assert found[:, 3].max() <= utils.PANEL
+    again = FIGURES[name]()
+    for axes, other in zip(figure.axes, again.axes, strict=True):
+        assert (boxes(axes) == boxes(other)).all(), "the same at each call"
+
+
+def test_pictures_lie_at_their_dots_in_their_class_colour():
+    photos = some_photos(5, 8)
+    planes = {"features": explain.plane(features(photos))}
+    (axes,) = utils.feature_map(photos, planes).axes
+    points, _ = planes["features"]
+    dots = np.concatenate([axes.collections[k].get_offsets().data for k in range(5)])
+    assert [colors.to_hex(axes.collections[k].get_facecolor()[0]) for k in range(5)] == [
+        utils.class_colour(k) for k in range(5)
+    ]
+    shapes = {axes.collections[k].get_paths()[0].vertices.tobytes() for k in range(5)}
+    assert len(shapes) == 5
+    scale = np.ptp(dots, axis=0) / np.ptp(points, axis=0)
+    assert scale[0] == pytest.approx(scale[1]), "a unit is as long up as along"
+    assert dots - dots.mean(axis=0) == pytest.approx(scale * (points - points.mean(axis=0)))
+    mine, found = which(photos, axes), boxes(axes)
+    middles = np.stack([found[:, :2].mean(axis=1), found[:, 2:].mean(axis=1)], axis=1)
+    assert middles == pytest.approx(dots[mine])
+    frames = [one for one in axes.patches if isinstance(one, Rectangle)]
+    assert [colors.to_hex(one.get_edgecolor()) for one in frames] == [
+        utils.class_colour(photos.labels[i]) for i in mine
+    ]
+
+
+def test_panels_show_the_same_photos_where_there_is_room():
+    photos = some_photos(2, 30)
+    one = explain.plane(features(photos, 1))
+    same = utils.feature_map(photos, {"one": one, "same": one})
+    first, second = (which(photos, axes) for axes in same.axes)
+    assert first == second
+    other = utils.feature_map(photos, {"one": one, "other": explain.plane(features(photos, 2))})
+    first, second = (set(which(photos, axes)) for axes in other.axes)
+    assert len(first & second) >= 5
+    assert [axes.get_title() for axes in other.axes] == [
+        f"one: {one[1]:.0%} of the variance",
+        f"other: {explain.plane(features(photos, 2))[1]:.0%} of the variance",
+    ]
+    assert f"one {one[1]:.0%}, other" in other.get_label()
+
+
+def test_photos_that_all_are_alike_lie_in_the_middle():
+    photos = some_photos(2, 3)
+    (axes,) = utils.feature_map(photos, {"features": (np.zeros((6, 2)), 1.0)}).axes
+    assert len(axes.get_images()) == 1
+    assert axes.collections[0].get_offsets().data == pytest.approx(np.full((3, 2), (0.5, 0.4)))
