@@ -5,6 +5,7 @@ Every plot returns a matplotlib Figure that carries a sentence of alt text as it
 right and wrong differ in colour, in mark and in frame.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -523,8 +524,10 @@ def show_runs(notebook: str, last: int = 10) -> None:
             shown[-1] = best
         show_table(*runs.table(shown))
         if len(shown) > 1:
-            print("★ most validation photos right of the runs on the newest's photos, of equals")
-            print("the lower loss; bold: not as in the newest run; training without frozen passes.")
+            print(
+                "★ most validation photos right of the runs on the newest's photos, of equals the "
+                "lowest loss; bold: not as in the newest run."
+            )
         else:
             print("One run so far: turn a knob and run the cells again, and a row is added.")
         show(run_curves(shown))
@@ -537,21 +540,27 @@ def show_runs(notebook: str, last: int = 10) -> None:
 
 def run_curves(shown: Sequence[runs.Run]) -> Figure:
     """Loss and share right of the validation photos by epoch of runs, the newest first: it and the
-    best stand out, with a ring where weights were kept; the others say what they have otherwise.
+    best stand out, with a ring where weights were kept; the names say what was turned.
     """
-    best, apart = runs.best(shown), runs.labels(shown)
-    figure, (losses, shares) = new_figure(12, 4, "", 1, 2)
-    names = [f"{i + 1} {apart[i] or 'newest'}" for i in range(len(shown))]
+    best, names = shown.index(runs.best(shown)), ["1 newest"]
     if len(shown) > 1:
-        names[shown.index(best)] += " ★"
+        names = [f"{i} {turned}" for i, turned in enumerate(runs.labels(shown), start=1)]
+        names[0] = names[0].replace("1", "1 newest:", 1)
+        names[best] += " ★"
+    rows = zip(names, shown, strict=True)
+    told = "; ".join(f"{name}: {run.correct} of {run.total}" for name, run in rows)
+    alt = f"Validation loss and share right by epoch of runs. {told}."
+    figure, (losses, shares) = new_figure(12, 4.2, alt, 1, 2)
     for i, run in reversed(list(enumerate(shown))):  # the newest on top
-        look = {"color": "#a0a0a0", "marker": MARKS[i % len(MARKS)], "mfc": "white", "ms": 6}
-        if i == 0 or run is best:
-            look = {"color": GREEN if i else "black", "linewidth": 2.5}
         loss, share = (np.array(run.curves[f"val_{kind}"], float) for kind in ("loss", "accuracy"))
+        places = [*range(i % 3, len(loss), 1 + len(loss) // 4), len(loss) - 1]
+        look = {"color": "#b0b0b0", "marker": MARKS[i % len(MARKS)], "mfc": "white", "mec": GREY}
+        if i in (0, best):
+            look = {"color": GREEN if i else "black", "linewidth": 2.5}
+        label = textwrap.fill(names[i], 40, max_lines=2, placeholder=" …").replace("$", r"\$")
         for axes, values in ((losses, loss), (shares, share)):
-            axes.plot(values, markevery=(i % 3, 3), label=_short(names[i], 44), **look)
-            if "marker" not in look and np.isfinite(loss).any():
+            axes.plot(values, markevery=places, label=label, **look)
+            if i in (0, best) and np.isfinite(loss).any():
                 kept = np.nanargmin(loss)
                 axes.plot(kept, values[kept], "o", ms=9, mfc="none", color=RED, mew=2)
     for axes, title in ((losses, "validation: cross-entropy, nats"), (shares, "share right")):
@@ -560,7 +569,7 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     _log_ticks(losses)
-    shares.set_ylim(top=1.01)
+    shares.set_ylim(top=1.03)
     losses.plot([], [], "o", ms=9, mfc="none", color=RED, mew=2, label="weights kept")
     handles, labels = losses.get_legend_handles_labels()
     order = [*range(len(shown))[::-1], -1]
@@ -568,9 +577,6 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
         [handles[i] for i in order], [labels[i] for i in order],
         loc="outside right center", frameon=False, fontsize=9,
     )  # fmt: skip
-    rows = zip(names, shown, strict=True)
-    told = "; ".join(f"{name}: {run.correct} of {run.total}" for name, run in rows)
-    figure.set_label(f"Validation loss and share right by epoch of {len(shown)} runs. {told}.")
     return figure
 
 
@@ -583,7 +589,7 @@ def _log_ticks(axes) -> None:
     axes.minorticks_off()
     if len(values):
         first, last = np.searchsorted(steps, [values.min(), values.max()], "right")
-        some = steps[first - 1 : last + 1]
+        some = steps[max(first - 1, 0) : last + 1]
         axes.yaxis.set_major_locator(FixedLocator(some))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(some[0], some[-1])

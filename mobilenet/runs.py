@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from mobilenet.training import History, Result, wilson_interval
 FOLDER = from_root(os.environ.get("MOBILENET_LOG") or str(BUILD / "log"))
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 PLAIN = (str, int, float, bool, type(None))
+HIGHEST = 1e30  # loss or seconds; whoever draws need not mind infinity
 WIDEST = 32  # letters of a value in a table
 MISSING = "–"  # the value of a knob that the notebook did not have at that run
 
@@ -96,8 +98,8 @@ def remember(
 ) -> Run:
     """Add a run to the log, or bring the same run up to date.
 
-    knobs, photos, backbone: JSON values by name; whatever is in them makes another run. Raises
-    UserError if the disk does not take the file.
+    knobs, photos, backbone: JSON values by name; whatever is in them makes another run. history:
+    of a training with validation photos. Raises UserError if the disk does not take the file.
     """
     about = {"knobs": dict(knobs), "photos": dict(photos), "backbone": dict(backbone)}
     text = json.dumps([notebook, about], sort_keys=True, ensure_ascii=False)
@@ -106,7 +108,7 @@ def remember(
     run = Run(
         name=name,
         notebook=notebook,
-        when=datetime.now().isoformat(timespec="milliseconds"),
+        when=datetime.now().isoformat(timespec="microseconds"),
         times=1 + (before.times if before else 0),
         **about,
         correct=result.correct,
@@ -193,21 +195,26 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """What is not as in the first run, for each of runs, as plain text: "EPOCHS 9, SEED 1"."""
+    """What was turned in each of runs, the newest first, as plain text: "EPOCHS 9, SEED 1". That
+    is what is not as in most of them, and of equally many, as in the older ones.
+    """
     found = [[] for _ in runs]
     for name, values in differing(runs).items():
+        texts = [json.dumps(value, sort_keys=True) for value in values]
+        usual = values[texts.index(Counter(reversed(texts)).most_common(1)[0][0])]
         for parts, value in zip(found, values, strict=True):
-            parts += [f"{name} {text}" for text, apart in _said(value, values[0]) if apart]
-    return [", ".join(parts) for parts in found]
+            said = ", ".join(text for text, apart in _said(value, usual) if apart)
+            parts += [f"{name} {said}"] if said else []
+    return [", ".join(parts) or "nothing turned" for parts in found]
 
 
-def _said(value: Any, first: Any) -> list[tuple[str, bool]]:
-    """A value as short texts, one an entry if it is a dict, and whether the first's is another."""
-    if isinstance(value, dict) and isinstance(first, dict):
-        keys = dict.fromkeys([*first, *value])
-        pairs = [(key, value.get(key, MISSING), first.get(key, MISSING)) for key in keys]
-        return [(_shortened(f"{key} {one}"), not same(one, other)) for key, one, other in pairs]
-    return [(_shortened(str(value)), not same(value, first))]
+def _said(value: Any, other: Any) -> list[tuple[str, bool]]:
+    """A value as short texts, one an entry if both are dicts, and whether the other's differs."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        keys = dict.fromkeys([*other, *value])
+        pairs = [(key, value.get(key, MISSING), other.get(key, MISSING)) for key in keys]
+        return [(_shortened(f"{key} {one}"), not same(one, two)) for key, one, two in pairs]
+    return [(_shortened(str(value)), not same(value, other))]
 
 
 def _shortened(text: str) -> str:
@@ -216,7 +223,7 @@ def _shortened(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """As Markdown that shows just this: as code what might be taken for a mark or a tag."""
-    if re.fullmatch(r"-?[^\W_][\w .,+–-]*[^\W_]|[^\W_]|–", text):
+    if re.fullmatch(r"-?[^\W_][\w .,+–-]*[^\W_]…?|[^\W_]|–", text):
         return text
     return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
@@ -228,7 +235,7 @@ def _read(path: Path) -> Run | None:
         run = Run(**values)
         datetime.fromisoformat(run.when)
         wilson_interval(run.correct, run.total)
-        numbers = [run.loss, run.seconds]
+        numbers = [run.loss, run.seconds, run.times - 1, len(run.curves["loss"]) - 1]
         for kind in CURVES:
             numbers += [value for value in run.curves[kind] if value is not None]
         parts = (run.knobs, run.photos, run.backbone)
@@ -237,8 +244,9 @@ def _read(path: Path) -> Run | None:
             and isinstance(run.notebook, str)
             and run.name.startswith(f"{run.notebook}-")
             and all(type(value) is int for value in (run.times, run.correct, run.total))
-            and all(map(math.isfinite, numbers))
+            and all(0 <= value < HIGHEST for value in numbers)
             and all(isinstance(run.curves[kind], list) for kind in CURVES)
+            and len({len(run.curves[kind]) for kind in CURVES}) == 1
             and all(isinstance(part, dict) for part in parts)
             and all(map(str.isidentifier, run.knobs))
         ):
