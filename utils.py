@@ -337,6 +337,7 @@ def reliability_plot(logits: np.ndarray, labels: np.ndarray, temperature: float)
         lowest = min(lowest, left[0])
     axes[0, 0].set(ylim=(-0.03, 1.03), ylabel="share right")
     axes[1, 0].set(xlim=(lowest - 0.01, 1.01), ylabel="photos", yticks=[])
+    axes[1, 0].set_xticks(np.arange(round(10 * lowest), 11) / 10)
     axes[1, 0].set_ylim(top=axes[1, 0].get_ylim()[1] * 1.5)  # room for the labels
     for one in axes.ravel():
         one.grid(alpha=0.3, axis="x" if one in axes[1] else "both")
@@ -490,7 +491,7 @@ def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
 
 # --- The memory of re-runs ---
 
-MARKS = "s^vPX<>dph"  # of the curves of older runs
+MARKS = "s^vPX<>d*p"  # of the curves of older runs
 
 
 def log_run(
@@ -556,13 +557,13 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
         places = [*range(i % 3, len(loss), 1 + len(loss) // 4), len(loss) - 1]
         look = {"color": "#b0b0b0", "marker": MARKS[i % len(MARKS)], "mfc": "white", "mec": GREY}
         if i in (0, best):
-            look = {"color": GREEN if i else "black", "linewidth": 2.5}
+            look = {"color": GREEN if i else "black", "linewidth": 2.5, "zorder": 3}
         label = textwrap.fill(names[i], 40, max_lines=2, placeholder=" …").replace("$", r"\$")
         for axes, values in ((losses, loss), (shares, share)):
             axes.plot(values, markevery=places, label=label, **look)
             if i in (0, best) and np.isfinite(loss).any():
                 kept = np.nanargmin(loss)
-                axes.plot(kept, values[kept], "o", ms=9, mfc="none", color=RED, mew=2)
+                axes.plot(kept, values[kept], "o", ms=9, mfc="none", color=RED, mew=2, zorder=4)
     for axes, title in ((losses, "validation: cross-entropy, nats"), (shares, "share right")):
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
@@ -592,4 +593,4 @@ def _log_ticks(axes) -> None:
         some = steps[max(first - 1, 0) : last + 1]
         axes.yaxis.set_major_locator(FixedLocator(some))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_ylim(some[0], some[-1])
+        axes.set_ylim(some[0] * 0.9, some[-1] * 1.1)  # rings are drawn whole
