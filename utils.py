@@ -5,7 +5,8 @@ Every plot returns a matplotlib Figure that carries a sentence of alt text as it
 right and wrong differ in colour, in mark and in frame.
 """
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,9 +14,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
-from mobilenet import BUILD, UserError, review
+from mobilenet import BUILD, UserError, explain, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
     BLUE,
@@ -47,7 +49,14 @@ from mobilenet.photos import (
     save_split,
     split,
 )
-from mobilenet.training import History, Result, confusion, cross_entropy
+from mobilenet.training import (
+    History,
+    Result,
+    confusion,
+    cross_entropy,
+    probabilities,
+    wilson_interval,
+)
 
 # Handed on: notebooks call them from here.
 __all__ = [
@@ -573,6 +582,99 @@ def _apart(places: Sequence[np.ndarray], order: Sequence[int], side: float) -> l
     return chosen
 
 
+# --- How far to trust P ---
+
+
+def reliability_plot(logits: np.ndarray, labels: np.ndarray, temperature: float) -> Figure:
+    """How often the likeliest class is right, by its P, as trained and with the logits divided by
+    the temperature, in bins of a tenth with 95 % intervals; below, how many photos are in a bin.
+
+    logits: (N, 1) or (N, K), labels: (N,), of photos that neither training nor the temperature has
+    seen. On the dotted line a network is right as often as it is sure.
+    """
+    ways = {"as trained": logits, f"logits divided by {temperature:.2f}": logits / temperature}
+    figure, axes = new_figure(10, 5, "", 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
+    told, lowest = [], 1.0
+    for (way, scaled), (dots, bars) in zip(ways.items(), axes.T, strict=True):
+        p = probabilities(scaled)
+        found = explain.reliability(p, labels)
+        bins = np.flatnonzero(found.counts)
+        counts, right, left = found.counts[bins], found.right[bins], bins / len(found.counts)
+        hits = np.rint(right * counts).astype(int)
+        intervals = [wilson_interval(*pair) for pair in zip(hits, counts, strict=True)]
+        reach = np.abs(np.transpose(intervals) - right)
+        (even,) = dots.plot([0, 1], [0, 1], ":", color=GREY)
+        shown = dots.errorbar(found.sure[bins], right, reach, fmt="o", color="black", capsize=4)
+        drawn = bars.bar(left + 0.05, counts, 0.08, color=GREY)
+        bars.bar_label(drawn, [f"{count:,}" for count in counts], padding=2, fontsize=9)
+        loss = f"cross-entropy {cross_entropy(p, labels).mean():.3f} nats"
+        scores = (
+            f"Brier score {explain.brier(p, labels):.3f}",
+            f"calibration error {found.error:.3f}",
+        )
+        dots.set_title(f"{way}\n{loss}\n{', '.join(scores)}", fontsize=11)
+        each = zip(hits, counts, left, strict=True)
+        shares = ", ".join(f"{hit} of {count} right from {low:.1f}" for hit, count, low in each)
+        told.append(f"{way} {', '.join([loss, *scores, shares])}")
+        lowest = min(lowest, left[0])
+    axes[0, 0].set(ylim=(-0.03, 1.03), ylabel="share right")
+    axes[1, 0].set(xlim=(lowest - 0.01, 1.01), ylabel="photos", yticks=[])
+    axes[1, 0].set_xticks(np.arange(round(10 * lowest), 11) / 10)
+    axes[1, 0].set_ylim(top=axes[1, 0].get_ylim()[1] * 1.5)  # room for the labels
+    for one in axes.ravel():
+        one.grid(alpha=0.3, axis="x" if one in axes[1] else "both")
+        one.spines[["top", "right"]].set_visible(False)
+    for one in axes[1]:
+        one.set_xlabel("P of the likeliest class")
+    said = ["right as often as sure", "photos of a bin, 95 % interval"]
+    figure.legend([even, shown], said, loc="outside lower center", ncols=2, frameon=False)
+    figure.set_label(
+        f"Share right by P of the likeliest class, {len(labels)} photos: {'; '.join(told)}."
+    )
+    return figure
+
+
+def threshold_plot(p: np.ndarray, positive: np.ndarray, threshold: float, name: str) -> Figure:
+    """Precision and recall against the threshold from which on a photo is called `name`; the
+    chosen one is marked. A stroke is a photo: on top those that are `name`, below the others.
+
+    p: P(name), (N,). positive: bool (N,), whether a photo is. Raises UserError if none is.
+    """
+    found, called = explain.thresholds(p, positive), p >= threshold
+    hits, calls, there = (int(some.sum()) for some in (positive & called, called, positive))
+    figure, axes = new_figure(9, 4, "")
+    edges = np.append(0.0, found.thresholds[::-1])
+    lines = (
+        ("precision", found.precision, hits, calls, "-", "black", "s"),
+        ("recall", found.recall, hits, there, "--", GREEN, "o"),
+    )
+    told = []
+    for line, values, n, of, style, colour, mark in lines:
+        # Up to the highest P; above, none is called so, and precision is no number.
+        axes.step(edges, np.append(values[::-1], values[0]), style, where="post", color=colour)
+        share = f"{line} {n} of {of}"
+        if of:
+            axes.plot(threshold, n / of, mark, ms=9, mfc="none", mew=2, color=colour)
+            low, high = wilson_interval(n, of)
+            share += f" ({100 * low:.1f} to {100 * high:.1f} %)"
+        axes.plot([], [], style, marker=mark, mfc="none", mew=2, color=colour, label=share)
+        told.append(share)
+    axes.axvline(threshold, color=RED, linestyle=":", label=f"threshold {threshold:.3f}")
+    for some, height in ((positive, 1.12), (~positive, -0.12)):
+        axes.plot(p[some], np.full(some.sum(), height), "|", color=GREY, ms=8, alpha=0.6)
+    ticks = {0.2 * i: f"{0.2 * i:.1f}" for i in range(6)} | {-0.12: "others", 1.12: _short(name)}
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.18, 1.18))
+    axes.set_xlabel(f"threshold on P({_short(name, 30)})")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10, frameon=False)
+    figure.set_label(
+        f"Precision and recall of calling {len(p)} photos {name!r} by the threshold on its P, at "
+        f"{threshold:.3f}: {', '.join(told)}."
+    )
+    return figure
+
+
 # --- From scratch ---
 
 WAYS = ((RED, "o"), (GREEN, "s"), ("black", "D"))  # none of them a class's colour
@@ -667,3 +769,110 @@ def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
         axes.legend(fontsize=9, loc="lower right")
     all_axes[0][0].set_ylabel("share right")
     return figure
+
+
+# --- The memory of re-runs ---
+
+MARKS = "s^vPX<>d*p"  # of the curves of older runs
+
+
+def log_run(
+    notebook: str,
+    scope: Mapping[str, Any],
+    photos: Photos,
+    network: Backbone,
+    history: History,
+    count: int,
+) -> None:
+    """Note what came of a training: the epoch that was kept, judged by the validation photos.
+
+    scope: globals(), whose knobs are noted. photos: all photos. count: how many of them are
+    validation photos. The same knobs, photos and backbone are the same run, brought up to date.
+    Raises UserError if the disk does not take it.
+    """
+    right = round(history.val_accuracy[history.best] * count)
+    about = runs.knobs_of(scope), runs.photos_of(photos), runs.backbone_of(network)
+    loss = history.val_loss[history.best]
+    runs.remember(notebook, *about, Result(right, count), loss, history.seconds, history)
+
+
+def show_runs(notebook: str, last: int = 10) -> None:
+    """The last runs of a notebook as a table and as curves; a best one that is older stands last.
+    Says what to do if there is none or only one, and which files of the log are damaged.
+    """
+    found, damaged = runs.recall(notebook)
+    if found:
+        shown, best = found[:last], runs.best(found)
+        if best not in shown:
+            shown[-1] = best
+        show_table(*runs.table(shown))
+        if len(shown) > 1:
+            print(
+                "★ most validation photos right of the runs on the newest's photos, of equals the "
+                "lowest loss; bold: not as in the newest run."
+            )
+        else:
+            print("One run so far: turn a knob and run the cells again, and a row is added.")
+        show(run_curves(shown))
+    else:
+        print("No run is noted yet: run the cell that trains.")
+    if damaged:
+        names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if damaged[3:] else "")
+        print(f"Left out, since damaged: {names}; delete what lies in the log under these names.")
+
+
+def run_curves(shown: Sequence[runs.Run]) -> Figure:
+    """Loss and share right of the validation photos by epoch of runs, the newest first: it and the
+    best stand out, with a ring where weights were kept; the names say what was turned.
+    """
+    best, names = shown.index(runs.best(shown)), ["1 newest"]
+    if len(shown) > 1:
+        names = [f"{i} {turned}" for i, turned in enumerate(runs.labels(shown), start=1)]
+        names[0] = names[0].replace("1", "1 newest:", 1)
+        names[best] += " ★"
+    rows = zip(names, shown, strict=True)
+    told = "; ".join(f"{name}: {run.correct} of {run.total}" for name, run in rows)
+    alt = f"Validation loss and share right by epoch of runs. {told}."
+    figure, (losses, shares) = new_figure(12, 4.2, alt, 1, 2)
+    for i, run in reversed(list(enumerate(shown))):  # the newest on top
+        loss, share = (np.array(run.curves[f"val_{kind}"], float) for kind in ("loss", "accuracy"))
+        places = [*range(i % 3, len(loss), 1 + len(loss) // 4), len(loss) - 1]
+        look = {"color": "#b0b0b0", "marker": MARKS[i % len(MARKS)], "mfc": "white", "mec": GREY}
+        if i in (0, best):
+            look = {"color": GREEN if i else "black", "linewidth": 2.5, "zorder": 3}
+        label = textwrap.fill(names[i], 40, max_lines=2, placeholder=" …").replace("$", r"\$")
+        for axes, values in ((losses, loss), (shares, share)):
+            axes.plot(values, markevery=places, label=label, **look)
+            if i in (0, best) and np.isfinite(loss).any():
+                kept = np.nanargmin(loss)
+                axes.plot(kept, values[kept], "o", ms=9, mfc="none", color=RED, mew=2, zorder=4)
+    for axes, title in ((losses, "validation: cross-entropy, nats"), (shares, "share right")):
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    _log_ticks(losses)
+    shares.set_ylim(top=1.03)
+    losses.plot([], [], "o", ms=9, mfc="none", color=RED, mew=2, label="weights kept")
+    handles, labels = losses.get_legend_handles_labels()
+    order = [*range(len(shown))[::-1], -1]
+    figure.legend(
+        [handles[i] for i in order], [labels[i] for i in order],
+        loc="outside right center", frameon=False, fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def _log_ticks(axes) -> None:
+    """A logarithmic axis from one round number to another, so that low losses are told apart."""
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    values = values[np.isfinite(values) & (values > 0)]
+    steps = np.array([m * 10.0**k for k in range(-15, 9) for m in (1, 2, 5)])
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    if len(values):
+        first, last = np.searchsorted(steps, [values.min(), values.max()], "right")
+        some = steps[max(first - 1, 0) : last + 1]
+        axes.yaxis.set_major_locator(FixedLocator(some))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(some[0] * 0.9, some[-1] * 1.1)  # rings are drawn whole

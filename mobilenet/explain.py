@@ -13,6 +13,7 @@ from mobilenet.engine import keras, tf
 from mobilenet.training import cross_entropy, probabilities
 
 TEMPERATURES = np.geomspace(0.05, 20, 241)
+USUAL = np.log(2)  # how far ln T may be expected from 0 before any photo was seen
 
 
 # --- Where it looks ---
@@ -123,12 +124,14 @@ def brier(p: np.ndarray, labels: np.ndarray) -> float:
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The number to divide logits (N, 1) or (N, K) by, so that the cross-entropy of these photos is
-    least: above 1, the network was too sure. One of TEMPERATURES; of equals that nearest to 1.
+    """The number T to divide logits (N, 1) or (N, K) by, so that these photos, labels (N,), have
+    little cross-entropy: above 1, the network was too sure. One of TEMPERATURES.
+
+    Least is the sum of the losses plus (ln T / USUAL)² / 2. Without the second term a few photos
+    that all are right would call for T = 0; the more photos, the less it counts.
     """
-    losses = [cross_entropy(probabilities(logits / t), labels).mean() for t in TEMPERATURES]
-    order = np.argsort(np.abs(np.log(TEMPERATURES)), kind="stable")
-    return float(TEMPERATURES[order[np.array(losses)[order].argmin()]])
+    losses = [cross_entropy(probabilities(logits / t), labels).sum() for t in TEMPERATURES]
+    return float(TEMPERATURES[np.argmin(losses + (np.log(TEMPERATURES) / USUAL) ** 2 / 2)])
 
 
 class Thresholds(NamedTuple):
@@ -152,3 +155,22 @@ def thresholds(p: np.ndarray, positive: np.ndarray) -> Thresholds:
     last = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)  # of equal P all or none
     hits = np.cumsum(positive[order])[last]
     return Thresholds(p[order][last], hits / (last + 1), hits / positive.sum())
+
+
+def choose_threshold(p: np.ndarray, positive: np.ndarray, recall: float) -> float:
+    """The P, in [0, 1], from which on to call a photo positive so that these photos reach at least
+    this recall, above 0 and at most 1: with the highest precision, of equals the highest recall.
+
+    p, positive: (N,), of validation photos. It lies midway to the next lower P, since all between
+    are the same to these photos. Recall 1 can always be reached. Raises UserError if recall is out
+    of range or none of the photos is positive.
+    """
+    if not 0 < recall <= 1:
+        raise UserError(f"A recall of {recall} cannot be had: take one above 0 and at most 1.")
+    found = thresholds(p, positive)
+    reached = np.flatnonzero(found.recall >= recall)
+    order = np.lexsort((found.recall[reached], found.precision[reached]))
+    best = reached[order[-1]]
+    at, below = found.thresholds[best], np.append(found.thresholds, 0.0)[best + 1]
+    middle = (at + below) / 2
+    return float(middle if middle > below else at)  # neighbours among the numbers have no middle

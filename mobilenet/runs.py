@@ -1,27 +1,35 @@
 """The memory of re-runs: which knobs were tried, and what came of them.
 
 A run is known by what decides its result: the notebook, its knobs, the photos and the backbone. It
-has one file, `build/log/NOTEBOOK-DIGEST.json`, so that running the same again is the same run, and
-several kernels that write at once do not get into each other's way. A file is written whole or not
-at all. What is read is checked like anything from a stranger; what is damaged is left out and
-named.
+has one file, NOTEBOOK-DIGEST.json in `build/log/` or the folder that MOBILENET_LOG names, so that
+running the same again is the same run, and several kernels that write at once do not get into each
+other's way. A file is written whole or not at all. What is read is checked like anything from a
+stranger; what is damaged is left out and named.
 """
 
 import hashlib
 import json
 import math
+import os
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilenet import BUILD
-from mobilenet.files import write_json
+from mobilenet import BUILD, cache, from_root
+from mobilenet.backbone import Backbone
+from mobilenet.files import DAMAGE, write_json
+from mobilenet.photos import Photos
 from mobilenet.training import History, Result, wilson_interval
 
-FOLDER = BUILD / "log"
+FOLDER = from_root(os.environ.get("MOBILENET_LOG") or str(BUILD / "log"))
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 PLAIN = (str, int, float, bool, type(None))
+HIGHEST = 1e30  # loss or seconds; whoever draws need not mind infinity
+WIDEST = 32  # letters of a value in a table
+MISSING = "–"  # the value of a knob that the notebook did not have at that run
 
 
 class Run(NamedTuple):
@@ -66,6 +74,18 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, PLAIN)
 
 
+def photos_of(photos: Photos) -> dict[str, Any]:
+    """What tells photos from others: count, classes, and a digest of pixels and labels."""
+    of = cache.digest(photos.images).encode() + photos.labels.tobytes()
+    digest = hashlib.sha256(of).hexdigest()[:12]
+    return {"count": len(photos), "classes": list(photos.class_names), "digest": digest}
+
+
+def backbone_of(network: Backbone) -> dict[str, Any]:
+    """What tells a backbone from others: its card, and a digest of its weights."""
+    return network.card() | {"digest": network.fingerprint[:12]}
+
+
 def remember(
     notebook: str,
     knobs: Mapping[str, Any],
@@ -78,8 +98,8 @@ def remember(
 ) -> Run:
     """Add a run to the log, or bring the same run up to date.
 
-    knobs, photos, backbone: JSON values by name; whatever is in them makes another run. Raises
-    UserError if the disk does not take the file.
+    knobs, photos, backbone: JSON values by name; whatever is in them makes another run. history:
+    of a training with validation photos. Raises UserError if the disk does not take the file.
     """
     about = {"knobs": dict(knobs), "photos": dict(photos), "backbone": dict(backbone)}
     text = json.dumps([notebook, about], sort_keys=True, ensure_ascii=False)
@@ -88,7 +108,7 @@ def remember(
     run = Run(
         name=name,
         notebook=notebook,
-        when=datetime.now().isoformat(timespec="milliseconds"),
+        when=datetime.now().isoformat(timespec="microseconds"),
         times=1 + (before.times if before else 0),
         **about,
         correct=result.correct,
@@ -117,20 +137,95 @@ def recall(notebook: str | None = None) -> tuple[list[Run], list[str]]:
 
 
 def best(runs: Sequence[Run]) -> Run:
-    """The run with the largest share right; of equals the one with the lowest loss."""
-    return max(runs, key=lambda run: (run.correct / run.total, -run.loss))
+    """The run with the largest share right of those on the photos of the first; of equals the one
+    with the lowest loss.
+    """
+    like = [run for run in runs if same(run.photos, runs[0].photos)]
+    return max(like, key=lambda run: (run.correct / run.total, -run.loss))
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
-    """Names of the knobs in which these runs differ, in their order in the notebook; `photos` and
-    `backbone` at the end, if they differ.
+def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """In what runs differ: by name a value for each of them, MISSING where it has none.
+
+    The knobs come in their order in the notebook, then `photos` and `backbone`. Of values that all
+    are dicts only the entries that differ are left.
     """
     names = dict.fromkeys(name for run in runs for name in run.knobs)
-    found = [n for n in names if len({json.dumps(run.knobs.get(n)) for run in runs}) > 1]
-    for part in ("photos", "backbone"):
-        if len({json.dumps(getattr(run, part), sort_keys=True) for run in runs}) > 1:
-            found.append(part)
+    columns = {name: [run.knobs.get(name, MISSING) for run in runs] for name in names}
+    columns |= {part: [getattr(run, part) for run in runs] for part in ("photos", "backbone")}
+    return _differing(columns)
+
+
+def _differing(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    found = {}
+    for name, values in columns.items():
+        if not same(*values):
+            if all(isinstance(value, dict) for value in values):
+                keys = dict.fromkeys(key for value in values for key in value)
+                inner = _differing({k: [v.get(k, MISSING) for v in values] for k in keys})
+                values = [{key: row[i] for key, row in inner.items()} for i in range(len(values))]
+            found[name] = values
     return found
+
+
+def same(*values: Any) -> bool:
+    """Whether values are the same to JSON, where 1, 1.0 and true are not."""
+    return len({json.dumps(value, sort_keys=True) for value in values}) == 1
+
+
+def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Runs, the newest first, as the header and the rows of a Markdown table: what is not as in
+    the first is bold, the best has a star.
+    """
+    columns, good = differing(runs), best(runs)
+    header = ["run", "when", *columns]
+    header += ["val right", "95 % interval", "val loss", "training", "times run"]
+    rows = []
+    for i, run in enumerate(runs):
+        cells = []
+        for values in columns.values():
+            said = [(_escaped(text), apart) for text, apart in _said(values[i], values[0])]
+            cells.append(", ".join(f"**{text}**" if apart else text for text, apart in said))
+        when = run.when[:16].replace("T", " ") if i else "newest"
+        right = f"{run.correct} of {run.total}"
+        right = f"★ **{right}**" if run is good and len(runs) > 1 else right
+        figures = [right, run.result.percent(), f"{run.loss:.4f}", f"{run.seconds:.1f} s"]
+        rows.append([str(i + 1), when, *cells, *figures, str(run.times)])
+    return header, rows
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """What was turned in each of runs, the newest first, as plain text: "EPOCHS 9, SEED 1". That
+    is what is not as in most of them, and of equally many, as in the older ones.
+    """
+    found = [[] for _ in runs]
+    for name, values in differing(runs).items():
+        texts = [json.dumps(value, sort_keys=True) for value in values]
+        usual = values[texts.index(Counter(reversed(texts)).most_common(1)[0][0])]
+        for parts, value in zip(found, values, strict=True):
+            said = ", ".join(text for text, apart in _said(value, usual) if apart)
+            parts += [f"{name} {said}"] if said else []
+    return [", ".join(parts) or "nothing turned" for parts in found]
+
+
+def _said(value: Any, other: Any) -> list[tuple[str, bool]]:
+    """A value as short texts, one an entry if both are dicts, and whether the other's differs."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        keys = dict.fromkeys([*other, *value])
+        pairs = [(key, value.get(key, MISSING), other.get(key, MISSING)) for key in keys]
+        return [(_shortened(f"{key} {one}"), not same(one, two)) for key, one, two in pairs]
+    return [(_shortened(str(value)), not same(value, other))]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+
+
+def _escaped(text: str) -> str:
+    """As Markdown that shows just this: as code what might be taken for a mark or a tag."""
+    if re.fullmatch(r"-?[^\W_][\w .,+–-]*[^\W_]…?|[^\W_]|–", text):
+        return text
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def _read(path: Path) -> Run | None:
@@ -140,19 +235,22 @@ def _read(path: Path) -> Run | None:
         run = Run(**values)
         datetime.fromisoformat(run.when)
         wilson_interval(run.correct, run.total)
-        numbers = [run.times, run.loss, run.seconds]
+        numbers = [run.loss, run.seconds, run.times - 1, len(run.curves["loss"]) - 1]
         for kind in CURVES:
             numbers += [value for value in run.curves[kind] if value is not None]
-        whole = all(isinstance(value, int) for value in (run.times, run.correct, run.total))
         parts = (run.knobs, run.photos, run.backbone)
         if (
             path.stem == run.name
+            and isinstance(run.notebook, str)
             and run.name.startswith(f"{run.notebook}-")
-            and whole
-            and all(map(math.isfinite, numbers))
+            and all(type(value) is int for value in (run.times, run.correct, run.total))
+            and all(0 <= value < HIGHEST for value in numbers)
+            and all(isinstance(run.curves[kind], list) for kind in CURVES)
+            and len({len(run.curves[kind]) for kind in CURVES}) == 1
             and all(isinstance(part, dict) for part in parts)
+            and all(map(str.isidentifier, run.knobs))
         ):
             return run
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (*DAMAGE, ArithmeticError):
         pass
     return None

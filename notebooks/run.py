@@ -4,13 +4,15 @@
 
 Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. With --keep the
 outputs are then put into the notebooks beside this file; that is for the drawn pictures alone,
-since photos belong to whoever took them, and with the bundled backbone, which everyone has.
+since photos belong to whoever took them, with the bundled backbone, which everyone has, and with an
+empty memory of runs.
 """
 
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
@@ -129,6 +131,14 @@ def table(board: dict) -> str:
 
 def run(keep: bool) -> int:
     """Execute all, write the copies and the scoreboard, print it; returns the exit code, 0."""
+    if not keep:
+        return _run(keep)
+    with tempfile.TemporaryDirectory() as log:  # outputs tell of one clean run
+        os.environ["MOBILENET_LOG"] = log
+        return _run(keep)
+
+
+def _run(keep: bool) -> int:
     for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = str(from_root(os.environ[name]))

@@ -169,6 +169,15 @@ def test_nothing_to_go_by_leaves_the_temperature_alone():
     assert explain.temperature(np.zeros((4, 1)), np.array([0, 1, 0, 1])) == pytest.approx(1)
 
 
+def test_a_few_photos_that_all_are_right_move_the_temperature_little():
+    """Their cross-entropy alone would be least at the lowest temperature there is."""
+    logits = np.array([[3.0], [-2.5], [4.0], [-3.0]])
+    few, labels = explain.temperature(logits, np.array([0, 1, 0, 1])), np.array([0, 1] * 200)
+    assert 0.5 < few < 1
+    many = explain.temperature(np.tile(logits, (100, 1)), labels)
+    assert 0.05 < many < few, "the more are right, the surer it may be"
+
+
 def test_briers_score():
     p = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
     assert explain.brier(p, np.array([0, 1, 0])) == pytest.approx(0.5 / 3)
@@ -191,3 +200,40 @@ def test_precision_and_recall_are_those_of_counting(rows):
         assert precision == pytest.approx(positive[called].mean())
         assert recall == pytest.approx((positive & called).sum() / positive.sum())
     assert math.isclose(found.recall[-1], 1)
+
+
+def test_the_threshold_is_the_most_precise_that_finds_enough():
+    p = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1])
+    positive = np.array([1, 1, 0, 1, 0, 1, 0, 0], bool)
+    for recall, threshold in ((0.5, 0.85), (0.51, 0.65), (0.75, 0.65), (0.76, 0.35), (1, 0.35)):
+        found = explain.choose_threshold(p, positive, recall)
+        assert found == pytest.approx(threshold)
+    apart = np.array([0.9, 0.8, 0.2])
+    half = explain.choose_threshold(apart, apart > 0.5, 0.5)
+    assert half == pytest.approx(0.5), "finding all costs nothing here"
+    assert explain.choose_threshold(np.zeros(2), np.ones(2, bool), 1) == 0
+    close = np.array([np.nextafter(0.5, 1), 0.5])
+    assert explain.choose_threshold(close, np.array([True, False]), 1) == close[0]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30),
+    st.floats(0.01, 1),
+)
+def test_the_wanted_recall_is_always_reached(rows, recall):
+    p, positive = np.array([one for one, _ in rows]), np.array([one for _, one in rows])
+    if positive.any():
+        called = p >= explain.choose_threshold(p, positive, recall)
+        assert (positive & called).sum() >= recall * positive.sum() - 1e-9
+        found = explain.thresholds(p, positive)
+        enough = found.recall >= recall
+        assert positive[called].mean() == pytest.approx(found.precision[enough].max())
+
+
+@pytest.mark.parametrize(
+    ("recall", "positive"), [(0, True), (1.01, True), (math.nan, True), (0.9, False)]
+)
+def test_a_threshold_that_cannot_be(recall, positive):
+    with pytest.raises(UserError) as raised:
+        explain.choose_threshold(np.array([0.5]), np.array([positive]), recall)
+    assert one_sentence(raised.value)

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenet import ROOT
+from mobilenet import ROOT, UserError
+from notebooks import run as runner
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
@@ -73,6 +75,28 @@ def test_weights_that_do_not_exist(photos):
 def test_outputs_with_photos_of_others_are_not_kept(photos):
     text = one_sentence(run(sys.executable, "notebooks/run.py", "--keep", PHOTOS=photos))
     assert "drawn pictures" in text
+
+
+@pytest.mark.skipif((ROOT / "dataset" / "photos").exists(), reason="needs no dataset/photos/")
+def test_kept_outputs_know_of_no_earlier_run(tmp_path, monkeypatch):
+    """A notebook sees an empty log of its own, which is gone afterwards."""
+    cell = "import os; print(len(os.listdir(log := os.environ['MOBILENET_LOG'])), log)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbformat.write(notebook, tmp_path / "01_only.ipynb")
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "01-earlier.json").write_text("{}")
+    for name in ("PHOTOS", "KERAS_HOME", "WEIGHTS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MOBILENET_LOG", str(tmp_path / "log"))
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(runner, "HERE", tmp_path)
+    with pytest.raises(UserError, match="published baseline"):  # it is no notebook of ours
+        runner.run(keep=True)
+    ran = nbformat.read(tmp_path / "build" / "notebooks" / "01_only.ipynb", as_version=4)
+    count, log = ran.cells[0].outputs[0].text.split()
+    assert count == "0"
+    assert not os.path.exists(log)
+    assert len(list((tmp_path / "log").iterdir())) == 1
 
 
 def test_an_option_that_does_not_exist_is_a_usage_error():

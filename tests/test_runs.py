@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from conftest import one_sentence
+from conftest import draw, one_sentence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +29,11 @@ def log(tmp_path, monkeypatch):
     """An empty log."""
     monkeypatch.setattr(runs, "FOLDER", tmp_path / "log")
     return tmp_path / "log"
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return draw(4)
 
 
 def remember(knobs=KNOBS, notebook="04", correct=60, loss=0.1, seconds=3.0, **other):
@@ -97,11 +104,54 @@ def test_the_best_and_what_differs():
     good = remember(KNOBS | {"EPOCHS": 9}, correct=62, loss=0.3)
     better = remember(KNOBS | {"EPOCHS": 9, "SEED": 1}, correct=62, loss=0.2)
     assert runs.best([plain, good, better]) == better
-    assert runs.differing([plain, good]) == ["EPOCHS"]
-    assert runs.differing([plain, better]) == ["EPOCHS", "SEED"]
-    assert runs.differing([plain]) == []
-    elsewhere = remember(photos={"count": 12})
-    assert runs.differing([plain, elsewhere]) == ["photos"]
+    assert runs.differing([plain, good]) == {"EPOCHS": [4, 9]}
+    assert runs.differing([plain, better]) == {"EPOCHS": [4, 9], "SEED": [runs.MISSING, 1]}
+    assert runs.differing([plain]) == {}
+    elsewhere = remember(photos={"count": 12}, correct=65)
+    assert runs.differing([plain, elsewhere]) == {"photos": [{"count": 327}, {"count": 12}]}
+    assert runs.best([plain, elsewhere]) == plain, "other photos are another question"
+    turned = remember(KNOBS | {"AUGMENTATION": {"flip": True, "zoom": 0.1}})
+    assert runs.differing([turned, plain]) == {
+        "AUGMENTATION": [{"zoom": 0.1}, {"zoom": runs.MISSING}]
+    }
+
+
+def test_what_was_turned_is_what_most_runs_do_not_have():
+    plain = remember()
+    assert runs.labels([plain]) == ["nothing turned"]
+    longer = remember(KNOBS | {"EPOCHS": 9})
+    assert runs.labels([longer, plain]) == ["EPOCHS 9", "nothing turned"]
+    other = remember(KNOBS | {"EPOCHS": 9, "AUGMENTATION": {"flip": False}})
+    assert runs.labels([other, longer, plain]) == [
+        "AUGMENTATION flip False", "nothing turned", "EPOCHS 4"
+    ]  # fmt: skip
+
+
+def test_photos_and_weights_are_told_by_what_is_in_them(small, photos):
+    same = replace(photos, images=photos.images.copy())
+    assert runs.photos_of(same) == runs.photos_of(photos)
+    assert runs.photos_of(photos)["count"] == len(photos)
+    changed = photos.images.copy()
+    changed[3, 5, 5, 0] ^= 1
+    others = [
+        replace(photos, images=changed),
+        replace(photos, labels=1 - photos.labels),
+        photos.subset(np.arange(len(photos) - 1)),
+        replace(photos, class_names=("dog", "cat")),
+    ]
+    assert len({json.dumps(runs.photos_of(one)) for one in [photos, *others]}) == 5
+    assert runs.backbone_of(small) == small.card() | {"digest": small.fingerprint[:12]}
+
+
+def test_the_folder_may_be_named(tmp_path):
+    code = "from mobilenet import runs; print(runs.FOLDER)"
+    environment = {k: v for k, v in os.environ.items() if k != "MOBILENET_LOG"}
+    for more, folder in ({}, ROOT / "build" / "log"), ({"MOBILENET_LOG": str(tmp_path)}, tmp_path):
+        said = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment | more, text=True, check=True,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert said.stdout.strip() == str(folder)
 
 
 def test_knobs_are_names_in_capitals():
@@ -138,12 +188,20 @@ def test_knobs_are_names_in_capitals():
         {"correct": 60.0},
         {"total": 0},
         {"times": 1.5},
+        {"times": 0},
         {"loss": "<script>"},
         {"loss": math.inf},
         {"when": "yesterday"},
         {"knobs": []},
         {"curves": {"loss": []}},
         {"curves": {kind: ["x"] for kind in runs.CURVES}},
+        {"correct": True, "total": True},
+        {"times": 10**400},
+        {"total": 10**400},
+        {"loss": -1.0},
+        {"knobs": {"<b>": 1}},
+        {"curves": {kind: [] for kind in runs.CURVES}},
+        {"curves": {kind: [0.5] * n for n, kind in enumerate(runs.CURVES, start=1)}},
         {"name": "../../other"},
         {"notebook": "05"},
         {"more": 1},

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_looking import FIGURES as LOOKING
 from test_looking import some_photos
+from test_trust import FIGURES as TRUST
 
 import utils
 from mobilenet import anatomy, canvas, published
@@ -120,7 +121,8 @@ def test_every_public_plot_is_drawn_here():
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
-    assert {name.split(",")[0].split(" ")[0] for name in (*FIGURES, *LOOKING)} == plots
+    drawn = FIGURES | LOOKING | TRUST
+    assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
 
 
 # --- Colours, marks and numbers ---

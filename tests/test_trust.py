@@ -1,0 +1,335 @@
+"""How far to trust P, and what was tried: figures and tables, right in their numbers."""
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw, one_sentence
+from figure_contract import FigureContract
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+
+import utils
+from mobilenet import UserError, explain, runs
+from mobilenet.training import History, Result, probabilities, wilson_interval
+
+LONG = "a class with a long name, $5 to $6"
+KNOBS = {
+    "CUT": "block_13_expand",
+    "EPOCHS": 6,
+    "LEARNING_RATE": 3e-3,
+    "AUGMENTATION": {"flip": True, "rotation": 15, "zoom": 0.15},
+    "POSITIVE": None,
+}
+TURNED = (
+    {},
+    {"EPOCHS": 60},
+    {"LEARNING_RATE": 3e-4},
+    {"AUGMENTATION": {"flip": False, "rotation": 30, "zoom": 0.15}},
+    {"CUT": "block_12_expand", "POSITIVE": LONG},
+    {"EPOCHS": 1},
+    {"LEARNING_RATE": 10.0},
+    {"AUGMENTATION": {}, "CUT": "block_16_expand", "EPOCHS": 7, "LEARNING_RATE": 1e-5},
+    {"POSITIVE": "not alpaca"},
+    {"EPOCHS": 12},
+)
+
+
+def answers(count, classes, sure=1.0, seed=0):
+    """Logits of a network that knows how sure to be, times sure, and labels."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (count, 1 if classes == 2 else classes))
+    sums = probabilities(logits).cumsum(axis=1)
+    labels = (rng.random((count, 1)) > sums).sum(axis=1).clip(0, classes - 1)
+    labels[0] = 0  # so that there is one
+    return sure * logits, labels
+
+
+def all_right(count):
+    labels = np.arange(count) % 2
+    return (1 - 2.0 * labels[:, None]) * np.linspace(1, 9, count)[:, None], labels
+
+
+def reliability(count, classes):
+    logits, labels = answers(count, classes, 2.0)
+    return utils.reliability_plot(logits, labels, 2.0)
+
+
+def thresholds(count, classes, name="alpaca"):
+    logits, labels = answers(count, classes)
+    p, positive = probabilities(logits)[:, 0], labels == 0
+    return utils.threshold_plot(p, positive, explain.choose_threshold(p, positive, 0.9), name)
+
+
+def history(epochs=6, lowest=0.1, share=0.9):
+    val_loss = list(np.linspace(0.7, lowest, epochs + 1))
+    val_accuracy = list(np.linspace(0.5, share, epochs + 1))
+    loss, accuracy = [math.nan, *val_loss[1:]], [math.nan, *val_accuracy[1:]]
+    return History(loss, accuracy, val_loss, val_accuracy, best=epochs, seconds=1.5)
+
+
+def remember(turned, correct=45, lowest=0.1, notebook="03", photos=None):
+    knobs = KNOBS | turned
+    made = history(knobs["EPOCHS"], lowest)
+    about = knobs, photos or {"count": 327}, {"alpha": 1.0}
+    return runs.remember(notebook, *about, Result(correct, 50), lowest, 1.5, made)
+
+
+def curves(count):
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(runs, "FOLDER", Path(folder))
+        for i, turned in enumerate(TURNED[:count]):
+            remember(turned, 40 + i % 7, 0.1 / (i + 1))
+        return utils.run_curves(runs.recall("03")[0])
+
+
+def no_numbers():
+    """A run whose losses all were no numbers."""
+    about = "03-x", "03", "2025-01-01", 1, {}, {}, {}, 1, 2, 0.0, 1.0
+    return utils.run_curves([runs.Run(*about, {kind: [None, None] for kind in runs.CURVES})])
+
+
+FIGURES = {
+    "reliability_plot, two classes": lambda: reliability(65, 2),
+    "reliability_plot, five classes": lambda: reliability(65, 5),
+    "reliability_plot, 12 photos": lambda: reliability(12, 2),
+    "reliability_plot, 12 photos, five classes": lambda: reliability(12, 5),
+    "reliability_plot, 5,000 photos": lambda: reliability(5000, 2),
+    "reliability_plot, 5,000 photos, five classes": lambda: reliability(5000, 5),
+    "reliability_plot, all right": lambda: utils.reliability_plot(*all_right(54), 0.5),
+    "threshold_plot, two classes": lambda: thresholds(65, 2),
+    "threshold_plot, five classes": lambda: thresholds(65, 5),
+    "threshold_plot, 12 photos": lambda: thresholds(12, 5, LONG),
+    "threshold_plot, 5,000 photos": lambda: thresholds(5000, 2, LONG),
+    "threshold_plot, all are": lambda: utils.threshold_plot(
+        np.full(12, 0.9), np.ones(12, bool), 0.45, "alpaca"
+    ),
+    "threshold_plot, none is called so": lambda: utils.threshold_plot(
+        np.linspace(0, 0.4, 12), np.arange(12) > 6, 0.5, "alpaca"
+    ),
+    "run_curves, one run": lambda: curves(1),
+    "run_curves, two runs": lambda: curves(2),
+    "run_curves, ten runs": lambda: curves(10),
+    "run_curves, no numbers": no_numbers,
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES, indirect=True)
+class TestEveryFigure(FigureContract):
+    FIGURES = FIGURES
+
+
+# --- How far to trust P ---
+
+
+@pytest.mark.parametrize(("count", "classes"), [(12, 2), (65, 5), (5000, 2)])
+def test_a_dot_is_a_bin_with_its_interval_and_its_count(count, classes):
+    logits, labels = answers(count, classes, 2.0)
+    figure = utils.reliability_plot(logits, labels, 2.0)
+    for scaled, dots, bars in zip(
+        (logits, logits / 2), figure.axes[:2], figure.axes[2:], strict=True
+    ):
+        p = probabilities(scaled)
+        sure, right = p.max(axis=1), p.argmax(axis=1) == labels
+        bins = [right[(sure >= k / 10) & (sure < (k + 1) / 10)] for k in range(9)]
+        bins = [some for some in [*bins, right[sure >= 0.9]] if len(some)]
+        ((line, _, (reach,)),) = dots.containers
+        assert line.get_ydata() == pytest.approx([some.mean() for some in bins])
+        for some, segment in zip(bins, reach.get_segments(), strict=True):
+            assert segment[:, 1] == pytest.approx(wilson_interval(int(some.sum()), len(some)))
+        assert [bar.get_height() for bar in bars.patches] == [len(some) for some in bins]
+        assert [one.get_text() for one in bars.texts] == [f"{len(some):,}" for some in bins]
+
+
+def test_the_scores_are_told_before_and_after():
+    logits, labels = answers(20_000, 2, sure=3.0)
+    figure = utils.reliability_plot(logits, labels, 3.0)
+    before, after = (probabilities(z) for z in (logits, logits / 3))
+    for p, title in ((before, figure.axes[0].get_title()), (after, figure.axes[1].get_title())):
+        assert f"Brier score {explain.brier(p, labels):.3f}" in title
+        assert f"calibration error {explain.reliability(p, labels).error:.3f}" in title
+        assert f"cross-entropy {-np.log(p[np.arange(20_000), labels]).mean():.3f} nats" in title
+        assert title.splitlines()[1] in figure.get_label()
+    assert explain.reliability(after, labels).error < 0.01
+    assert explain.reliability(before, labels).error > 0.05
+    (dots, _, _) = figure.axes[1].containers[0]
+    assert dots.get_ydata() == pytest.approx(dots.get_xdata(), abs=0.05), "on the dotted line"
+
+
+def test_the_chosen_threshold_is_marked_with_its_counts():
+    p = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])
+    positive = np.array([1, 1, 0, 1, 0, 0], bool)
+    figure = utils.threshold_plot(p, positive, 0.5, "alpaca")
+    alt = figure.get_label()
+    assert "0.500: precision 2 of 3 (" in alt
+    assert "recall 2 of 3 (20.8 to 93.9 %)" in alt
+    (axes,) = figure.axes
+    marks = [one for one in axes.lines if list(one.get_xdata()) == [0.5]]
+    assert [one.get_ydata()[0] for one in marks] == pytest.approx([2 / 3, 2 / 3])
+    steps = [one for one in axes.lines if one.get_drawstyle() == "steps-post"]
+    for line, values in zip(steps, ("precision", "recall"), strict=True):
+        for threshold in (0.05, 0.25, 0.5, 0.75, 0.85):
+            called = p >= threshold
+            of = {"precision": called, "recall": positive}[values]
+            at = np.searchsorted(line.get_xdata(), threshold) - 1
+            assert line.get_ydata()[at] == pytest.approx((called & positive).sum() / of.sum())
+
+
+def test_no_positive_photo_is_one_sentence():
+    with pytest.raises(UserError) as raised:
+        utils.threshold_plot(np.array([0.5]), np.array([False]), 0.5, "alpaca")
+    assert one_sentence(raised.value)
+
+
+# --- The memory of re-runs ---
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """An empty log."""
+    monkeypatch.setattr(runs, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """What cells display: (data, metadata) of each output."""
+    publisher = CapturingDisplayPublisher()
+    monkeypatch.setattr(InteractiveShell.instance(), "display_pub", publisher)
+    yield publisher.outputs
+    InteractiveShell.clear_instance()
+
+
+def cells(outputs):
+    """The table that was shown: a dict of a row by its header."""
+    (table,) = [one["data"]["text/markdown"] for one in outputs if "text/markdown" in one["data"]]
+    header, _, *rows = ([c.strip() for c in line.split(" | ")] for line in table.splitlines())
+    names = [name.strip("| ") for name in header]
+    return [dict(zip(names, (c.strip("| ") for c in row), strict=True)) for row in rows]
+
+
+def test_a_training_takes_one_call(log, small):
+    photos = draw(4)
+    scope = KNOBS | {"SEED": 0, "history": 1, "ROOT": log, "In": ["x"], "_": 3}
+    for _ in range(2):
+        utils.log_run("03", scope, photos, small, history(share=0.9), 50)
+    (run,) = runs.recall("03")[0]
+    assert run.times == 2
+    assert (run.correct, run.total, run.seconds) == (45, 50, 1.5)
+    assert run.loss == pytest.approx(0.1)
+    assert run.knobs == KNOBS | {"SEED": 0}
+    utils.log_run("03", scope, photos.subset(np.arange(7)), small, history(), 50)
+    utils.log_run("03", scope | {"SEED": 1}, photos, small, history(), 50)
+    assert [run.times for run in runs.recall("03")[0]] == [1, 1, 2]
+
+
+def test_one_run_says_how_there_will_be_more(log, outputs, capsys):
+    utils.show_runs("03")
+    assert "No run is noted yet" in capsys.readouterr().out
+    assert not outputs
+    remember({})
+    remember({})
+    utils.show_runs("03")
+    assert "turn a knob" in capsys.readouterr().out
+    (row,) = cells(outputs)
+    assert row == {
+        "run": "1", "when": "newest", "val right": "45 of 50", "95 % interval": "78.6 to 95.7 %",
+        "val loss": "0.1000", "training": "1.5 s", "times run": "2",
+    }  # fmt: skip
+    assert len(outputs) == 2, "the table, and the curves"
+
+
+def test_the_table_tells_what_was_turned_and_what_is_best(log, outputs, capsys):
+    remember({}, 46, 0.20)
+    remember({"AUGMENTATION": {"flip": True, "rotation": 30, "zoom": 0.15}}, 47, 0.15)
+    remember({"EPOCHS": 9}, 47, 0.14)
+    remember({"CUT": "block_12_expand"}, 45, 0.10)
+    utils.show_runs("03")
+    rows = cells(outputs)
+    assert [row["run"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["val right"] for row in rows] == [
+        "45 of 50", "★ **47 of 50**", "47 of 50", "46 of 50"
+    ]  # fmt: skip
+    assert [row["CUT"] for row in rows] == ["block_12_expand", *3 * ["**block_13_expand**"]]
+    assert [row["EPOCHS"] for row in rows] == ["6", "**9**", "6", "6"]
+    assert [row["AUGMENTATION"] for row in rows] == [
+        "rotation 15", "rotation 15", "**rotation 30**", "rotation 15"
+    ]  # fmt: skip
+    assert {"LEARNING_RATE", "POSITIVE", "photos", "backbone"}.isdisjoint(rows[0])
+    assert rows[1]["when"][:2] == "20"
+    assert "★" in capsys.readouterr().out
+    alt = outputs[-1]["data"]["text/plain"]
+    assert "1 newest: CUT block_12_expand: 45 of 50; 2 EPOCHS 9 ★: 47 of 50" in alt
+    plain = outputs[0]["data"]["text/plain"].splitlines()
+    assert len(plain) == 5
+    assert len({line.index(" of 50") for line in plain[1:]} | {0}) <= 4
+
+
+def test_an_older_best_stays_in_sight(log, outputs):
+    remember({"EPOCHS": 30}, 50)
+    for epochs in range(1, 6):
+        remember({"EPOCHS": epochs}, 40)
+    utils.show_runs("03", last=3)
+    assert [row["EPOCHS"].strip("*") for row in cells(outputs)] == ["5", "4", "30"]
+
+
+def test_other_photos_are_told_and_are_not_better(log, outputs):
+    remember({}, 50, photos={"count": 12, "digest": "ab"})
+    remember({"EPOCHS": 3}, 44, photos={"count": 327, "digest": "cd"})
+    utils.show_runs("03")
+    rows = cells(outputs)
+    assert [row["photos"] for row in rows] == [
+        "count 327, digest cd",
+        "**count 12**, **digest ab**",
+    ]
+    assert rows[0]["val right"] == "★ **44 of 50**"
+
+
+def test_what_a_stranger_wrote_is_shown_as_it_is(log, outputs):
+    remember({"CUT": "**x** <img src=a>\n| `b`"})
+    remember({"CUT": "y" * 80})
+    utils.show_runs("03")
+    table = outputs[0]["data"]["text/markdown"].splitlines()
+    assert len(table) == 4
+    assert r"**`**x** <img src=a> \| 'b'`**" in table[3]
+    assert f"| {'y' * 31}… |" in table[2]
+
+
+def test_damaged_files_are_named_and_left_out(log, outputs, capsys):
+    remember({})
+    (log / "03-broken.json").write_text("{")
+    utils.show_runs("03")
+    said = capsys.readouterr().out
+    assert "damaged: 03-broken.json;" in said
+    assert one_sentence(said.splitlines()[-1])
+    assert len(cells(outputs)) == 1
+
+
+def test_the_curves_are_those_of_the_runs_and_two_stand_out():
+    figure = curves(10)
+    for axes, first in zip(figure.axes, (0.7, 0.5), strict=True):
+        drawn = [one for one in axes.lines if len(one.get_ydata()) > 1]
+        assert len(drawn) == 10
+        assert all(one.get_ydata()[0] == pytest.approx(first) for one in drawn)
+        assert sorted(len(one.get_ydata()) - 1 for one in drawn) == sorted(
+            (KNOBS | turned)["EPOCHS"] for turned in TURNED
+        )
+        wide = [one for one in drawn if one.get_linewidth() > 2]
+        assert len(wide) == 2
+        assert drawn[-1] in wide, "the newest lies on top"
+        marks = {one.get_marker() for one in drawn if one not in wide}
+        assert len(marks) == 8, "the others are told apart by their marks"
+    said = [one.get_text() for one in figure.legends[0].get_texts()]
+    assert said[0] == "1 newest: EPOCHS 12"
+    assert [one.split()[0] for one in said[:10]] == [str(i) for i in range(1, 11)]
+    assert sum("★" in one for one in said) == 1
+
+
+def test_showing_runs_twice_gives_the_same_bytes(log, outputs):
+    for turned in TURNED[:4]:
+        remember(turned)
+    utils.show_runs("03")
+    utils.show_runs("03")
+    assert outputs[:2] == outputs[2:]
