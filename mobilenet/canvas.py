@@ -66,3 +66,10 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     lines.insert(1, ["---"] * len(header))
     markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     display({"text/markdown": markdown, "text/plain": plain}, raw=True)
+
+
+def short(name: str, limit: int = 14, end: int = 0) -> str:
+    """A name of at most `limit` characters, of which, if some are left out, `end` are its last."""
+    if len(name) > limit:
+        name = name[: limit - 1 - end] + "…" + name[len(name) - end :]
+    return name.replace("$", r"\$")  # else matplotlib takes what is between two for a formula

@@ -12,7 +12,7 @@ from matplotlib import colors
 from matplotlib.patches import Rectangle
 
 import utils
-from mobilenet import UserError, explain, training
+from mobilenet import UserError, explain, photo_figures, training
 
 NAMES = [
     "alpaca",
@@ -197,7 +197,7 @@ def test_only_those_asked_for_are_shown(classes):
     photos = some_photos(classes, 10)
     p = any_answers(photos, strength=1.5)
     wrong = np.flatnonzero(p.argmax(axis=1) != photos.labels)
-    unsure = np.flatnonzero(p.max(axis=1) < utils.UNSURE)
+    unsure = np.flatnonzero(p.max(axis=1) < photo_figures.UNSURE)
     assert 0 < len(wrong) < len(unsure) < len(photos)
     for only, expected in (("wrong", wrong), ("unsure", unsure)):
         figure = utils.prediction_grid(photos, p, columns=8, order="file", only=only)
@@ -271,7 +271,7 @@ def cells(figure, classes):
         assert int(right / width) == int(left / width), "inside of the cell"
         assert int(bottom / height) == int(top / height)
         assert right - left == pytest.approx(bottom - top)
-        assert right - left > utils.THUMBNAIL - 0.05
+        assert right - left > photo_figures.THUMBNAIL - 0.05
         cell.images.append(image)
     return table
 
@@ -410,7 +410,7 @@ def test_pictures_on_the_map_cover_no_other(name):
     figure = FIGURES[name]()
     for axes in figure.axes:
         found = boxes(axes)
-        assert 3 <= len(found) <= utils.THUMBNAILS
+        assert 3 <= len(found) <= photo_figures.THUMBNAILS
         for a, b in combinations(found, 2):
             assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
         assert found.min() >= 0
