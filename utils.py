@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.textpath import TextPath
 
 from mobilenet import BUILD, UserError
 from mobilenet.backbone import Backbone
@@ -44,6 +46,7 @@ from mobilenet.photos import (
     split,
 )
 from mobilenet.training import History, Result, confusion, cross_entropy
+from mobilenet.unseen import OwnPhotos, own_photos
 
 # Handed on: notebooks call them from here.
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "load_photos",
     "load_split",
     "losses_plot",
+    "own_photos",
     "passages_plot",
     "ratio_plot",
     "read_photo",
@@ -176,6 +180,77 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
     short = [_short(name, 30) for name in names]
     figure.legend(legend, short, loc="outside upper left", ncols=min(len(names), 4), frameon=False)
     return figure
+
+
+# --- Your own photos ---
+
+NAMED = 50  # files left out that are named, a sentence each
+
+
+def own_words(own: OwnPhotos) -> str:
+    """How many of your own photos were read, how many are unlike the known ones, and a sentence for
+    each file that could not be read; where there is none, where to put some.
+    """
+    count, odd, shown = len(own.files), int(own.unseen.sum()), len(own.images)
+    lines = [f"{own.place}: {count} photo{'' if count == 1 else 's'} read."]
+    if count:
+        if odd:
+            lines.append(f"⚠ unlike the training photos: {odd} of {count}, believe no P of theirs.")
+        if count > shown:
+            lines.append(f"The first {shown} are shown, {count - shown} more are not.")
+    else:
+        lines = [
+            f"There are no photos that can be read in {own.place}: put some there (a relative "
+            "path starts beside README.md) and run this cell again."
+        ]
+    lines += [f"{name} could not be read: {why}." for name, why in own.left_out[:NAMED]]
+    if len(own.left_out) > NAMED:
+        lines.append(f"{len(own.left_out) - NAMED} more could not be read.")
+    return "\n".join(lines)
+
+
+def own_grid(own: OwnPhotos, class_names: Sequence[str]) -> Figure:
+    """Your own photos, the first 24: the file's name, the predicted class and its P, framed in that
+    class's colour. One that is unlike the known photos is marked ⚠, says so, and has a thick dotted
+    vermilion frame. Raises UserError if there is none.
+    """
+    if not own.files:
+        raise UserError(f"There are no photos in {own.place}: put some there.")
+    count, odd = len(own.images), int(own.unseen[: len(own.images)].sum())
+    of = f" of {len(own.files)}" if len(own.files) > count else ""
+    alt = f"{count}{of} photos of yours with predicted class and probability; " + (
+        f"{odd} of them marked as unlike the training photos."
+    )
+    figure, axes = _grid(count, 8 if count > 12 else 6, alt, title_lines=4)
+    for one, image, file, p, strange in zip(
+        axes, own.images, own.files, own.p, own.unseen, strict=False
+    ):
+        guess = int(p.argmax())
+        one.imshow(image)
+        one.set_title(
+            f"{_file_name(file)}\n{_short(class_names[guess])} {p[guess]:.2f}", fontsize=9
+        )
+        _frame(one, class_colour(guess), 2.5)
+        if strange:
+            warning = "⚠ unlike the\ntraining photos"
+            one.set_xlabel(warning, fontsize=9, color=RED, fontweight="bold")
+            _frame(one, RED, 4, (0, (1, 1)))
+    return figure
+
+
+def _file_name(file: str) -> str:
+    """A file's name as wide as a photo at most, without its middle if it is longer: what tells
+    photos apart is often the end. □ stands for a letter that the figures' font lacks.
+    """
+    letters = get_font(findfont("DejaVu Sans")).get_charmap()
+    whole = file.rsplit("/", 1)[-1]
+    whole = "".join(letter if ord(letter) in letters else "□" for letter in whole)
+    for start in range(12, -1, -1):
+        cut = f"{whole[:start]}…{whole[-start - 2 :]}"
+        name = _short(min(whole, cut, key=len), 40)
+        if TextPath((0, 0), name, size=9).get_extents().width < 72 * PHOTO_INCHES:
+            break
+    return name
 
 
 # --- Training and results ---
