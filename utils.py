@@ -42,6 +42,7 @@ from mobilenet.photo_figures import (
     feature_map,
     grad_cam_rows,
     neighbour_grid,
+    own_grid,
     photo_grid,
     prediction_grid,
     view_grid,
@@ -62,6 +63,7 @@ from mobilenet.training import (
     probabilities,
     wilson_interval,
 )
+from mobilenet.unseen import OwnPhotos, own_photos
 
 # Handed on: notebooks call them from here.
 __all__ = [
@@ -76,6 +78,8 @@ __all__ = [
     "load_split",
     "losses_plot",
     "neighbour_grid",
+    "own_grid",
+    "own_photos",
     "passages_plot",
     "photo_grid",
     "prediction_grid",
@@ -198,6 +202,33 @@ def class_bars(shares: dict[str, float], title: str, alt: str) -> Figure:
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     return figure
+
+
+# --- Your own photos ---
+
+NAMED = 50  # files left out that are named, a sentence each
+
+
+def own_words(own: OwnPhotos) -> str:
+    """How many of your own photos were read, how many are unlike the known ones, and a sentence for
+    each file that could not be read; where there is none, where to put some.
+    """
+    count, odd, shown = len(own.files), int(own.unseen.sum()), len(own.images)
+    lines = [f"{own.place}: {count} photo{'' if count == 1 else 's'} read."]
+    if count:
+        if odd:
+            lines.append(f"⚠ unlike the training photos: {odd} of {count}, believe no P of theirs.")
+        if count > shown:
+            lines.append(f"The first {shown} are shown, {count - shown} more are not.")
+    else:
+        lines = [
+            f"There are no photos that can be read in {own.place}: put some there (a relative "
+            "path starts beside README.md) and run this cell again."
+        ]
+    lines += [f"{name} could not be read: {why}." for name, why in own.left_out[:NAMED]]
+    if len(own.left_out) > NAMED:
+        lines.append(f"{len(own.left_out) - NAMED} more could not be read.")
+    return "\n".join(lines)
 
 
 # --- How far to trust P ---

@@ -1,12 +1,14 @@
-"""Draws the pictures of dataset/rendered/: alpacas, animals like them, and nobody at all.
+"""Draws the pictures of dataset/rendered/, alpacas, animals like them, and nobody at all, and those
+of dataset/rendered_other/, things that are no animals.
 
     python dataset/render.py        (make rendered)
 
-Each picture is a small scene of solids (shapes.py, bodies.py, animals.py, scenes.py). From every
-pixel four rays walk along the distance field until they meet a solid (sphere tracing, Hart 1996);
-there it is lit by the sun, through soft shadows, and by the sky. All that is random comes from the
-picture's name, so each is drawn alike on every machine and in any order. The pixels are equal to
-the last bit; the JPEG files are so where Pillow brings the same libjpeg.
+Each picture is a small scene of solids (shapes.py, bodies.py, animals.py, things.py, scenes.py),
+but for a few flat patterns. From every pixel four rays walk along the distance field until they
+meet a solid (sphere tracing, Hart 1996); there it is lit by the sun, through soft shadows, and by
+the sky. All that is random comes from the picture's name, so each is drawn alike on every machine
+and in any order. The pixels are equal to the last bit; the JPEG files are so where Pillow brings
+the same libjpeg.
 """
 
 import io
@@ -23,8 +25,9 @@ sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE))
 
 from animals import LOOKALIKES  # noqa: E402 (found by the lines above)
-from scenes import LAYERS, PLACES, TIMES, Scene, compose  # noqa: E402
+from scenes import LAYERS, PLACES, TIMES, Scene, compose, compose_thing  # noqa: E402
 from shapes import Dice, cloudy, dot, flat_noise, linear, mix, ramp, unit  # noqa: E402
+from things import PATTERNS, SOLIDS, pattern  # noqa: E402
 
 from mobilenet import command, files  # noqa: E402
 from mobilenet.progress import progress  # noqa: E402
@@ -32,6 +35,7 @@ from mobilenet.progress import progress  # noqa: E402
 SEED = 1
 SIZE = 256  # pixels
 ALPACAS, EACH, EMPTY = 168, 20, 28  # pictures of alpacas, of each look-alike, of nobody
+THINGS = 3  # pictures of each thing that is no animal
 QUALITY = 84
 TILE = 256  # rays to a side that walk together: fewer cost more calls, more cost memory
 STEPS, SHADOW_STEPS = 52, 16
@@ -51,6 +55,11 @@ def names(edition: int = 0) -> list[str]:
     return alpacas + [f"not alpaca/{name}.jpg" for name in others]
 
 
+def other_names() -> list[str]:
+    """The names of the pictures of no animals, in dataset/rendered_other/."""
+    return [f"{kind}-{i}.jpg" for kind in (*SOLIDS, *PATTERNS) for i in range(1, 1 + THINGS)]
+
+
 def species(name: str) -> str | None:
     """Which animal a picture of this name shows, None if there is none."""
     if name.startswith("alpaca/"):
@@ -61,19 +70,29 @@ def species(name: str) -> str | None:
 
 def picture(name: str, size: int = SIZE, grid: int = 2) -> np.ndarray:
     """The picture of this name, uint8 (size, size, 3) RGB, from grid × grid rays a pixel."""
-    scene = compose(Dice(SEED, name), species(name))
-    side = size * grid
+    dice, side, kind = Dice(SEED, name), size * grid, name.split("-")[0]
+    if kind in PATTERNS:
+        light = pattern(kind, dice, side)
+    elif kind in SOLIDS:
+        light = traced(compose_thing(dice, SOLIDS[kind]), side)
+    else:
+        light = traced(compose(dice, species(name)), side)
+    total = 0.0
+    for i in range(grid):
+        for j in range(grid):
+            total = total + light[:, i::grid, j::grid]
+    return np.rint(255 * total / (grid * grid)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def traced(scene: Scene, side: int) -> np.ndarray:
+    """What all rays see, float32 (3, side, side), a tile after the other; see `trace`."""
     light = np.empty((3, side, side), np.float32)
     for top in range(0, side, TILE):
         for left in range(0, side, TILE):
             rows = np.arange(top, min(top + TILE, side))
             columns = np.arange(left, min(left + TILE, side))
             light[:, top : top + TILE, left : left + TILE] = trace(scene, side, rows, columns)
-    total = 0.0
-    for i in range(grid):
-        for j in range(grid):
-            total = total + light[:, i::grid, j::grid]
-    return np.rint(255 * total / (grid * grid)).astype(np.uint8).transpose(1, 2, 0)
+    return light
 
 
 def trace(scene: Scene, side: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -375,10 +394,18 @@ def main(folder: Path, wanted: list[str], size: int = SIZE) -> int:
     return 0
 
 
+def draw_both() -> int:
+    """Draw all that lies in dataset/rendered/ and dataset/rendered_other/."""
+    main(HERE / "rendered", names())
+    return main(HERE / "rendered_other", other_names())
+
+
 if __name__ == "__main__":
-    parser = command.Parser("python dataset/render.py", "Draw the pictures of dataset/rendered/.")
+    parser = command.Parser(
+        "python dataset/render.py", "Draw the pictures of dataset/rendered/ and rendered_other/."
+    )
     parser.add_argument(
-        "--others", metavar="FOLDER", type=Path, help="draw as many other ones into FOLDER instead"
+        "--others", metavar="FOLDER", type=Path, help="draw as many other animals there instead"
     )
     others = parser.parse_args().others
-    sys.exit(command.run(lambda: main(others or HERE / "rendered", names(1 if others else 0))))
+    sys.exit(command.run(lambda: main(others, names(1)) if others else draw_both()))

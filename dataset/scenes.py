@@ -6,6 +6,7 @@ says nothing of the class.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,16 @@ def compose(dice: Dice, species: str | None) -> Scene:
     kind = species or dice.pick(("alpaca", "sheep", "horse"))
     portrait = dice.chance(0.16)
     herd = _herd(dice, kind, 1 if portrait else dice.pick(GROUP), portrait)
+    return _scene(dice, herd, portrait, shown=bool(species))
+
+
+def compose_thing(dice: Dice, thing: Callable[[Dice], Blobs]) -> Scene:
+    """A scene like those of the animals with a thing where an animal would be."""
+    return _scene(dice, [thing(dice).place(0, 0, dice.between(-0.7, 0.7))], False, shown=True)
+
+
+def _scene(dice: Dice, herd: list[Blobs], portrait: bool, shown: bool) -> Scene:
+    """Place, light, props and camera for a herd, which is itself left out unless shown."""
     camera = _frame(dice, herd, portrait)
     time, place = dice.pick(TIME_WEIGHTS), dice.pick(PLACE_WEIGHTS)
     low, high = TIMES[time][0]
@@ -102,8 +113,8 @@ def compose(dice: Dice, species: str | None) -> Scene:
         dice.between(-2.9, -0.25) if dice.chance(0.85) else dice.between(0.3, 2.8)
     )
     sun = np.array([across * side, up, across * ahead], np.float32)
-    solids = [*_props(dice, place, camera, herd), *(herd if species else [])]
-    if not species:  # nobody there: more of what stands about, some of it where they would be
+    solids = [*_props(dice, place, camera, herd), *(herd if shown else [])]
+    if not shown:  # nobody there: more of what stands about, some of it where they would be
         solids += _props(dice, place, camera, herd)
         things = {"desert": (_rock, _cactus), "snow": (_fir, _rock)}
         for _ in range(dice.pick((1, 2))):

@@ -9,13 +9,16 @@ from pathlib import PurePosixPath
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from mobilenet import UserError
 from mobilenet.canvas import GREEN, GREY, RED, class_colour, new_figure, short
 from mobilenet.photos import Photos
 from mobilenet.training import confusion, cross_entropy
+from mobilenet.unseen import OwnPhotos
 
 PHOTO_INCHES = 1.35  # of one photo in a grid
 THUMBNAIL = 0.5  # inches, the smallest that still shows what a photo is of
@@ -143,6 +146,48 @@ def prediction_grid(
         lines += [short(PurePosixPath(photos.files[i]).stem, 16, end=8)] if files else []
         _judge(one, "\n".join(lines), right)
     return figure
+
+
+def own_grid(own: OwnPhotos, class_names: Sequence[str]) -> Figure:
+    """Your own photos, the first 24: the file's name, the predicted class and its P, framed in that
+    class's colour. One that is unlike the known photos is marked ⚠, says so, and has a thick dotted
+    vermilion frame. Raises UserError if there is none.
+    """
+    if not own.files:
+        raise UserError(f"There are no photos in {own.place}: put some there.")
+    count, odd = len(own.images), int(own.unseen[: len(own.images)].sum())
+    of = f" of {len(own.files)}" if len(own.files) > count else ""
+    alt = f"{count}{of} photos of yours with predicted class and probability; " + (
+        f"{odd} of them marked as unlike the training photos."
+    )
+    figure, axes = _grid(count, 8 if count > 12 else 6, alt, title_lines=4)
+    for one, image, file, p, strange in zip(
+        axes, own.images, own.files, own.p, own.unseen, strict=False
+    ):
+        guess = int(p.argmax())
+        one.imshow(image)
+        one.set_title(f"{_file_name(file)}\n{short(class_names[guess])} {p[guess]:.2f}", fontsize=9)
+        _frame(one, class_colour(guess), 2.5)
+        if strange:
+            warning = "⚠ unlike the\ntraining photos"
+            one.set_xlabel(warning, fontsize=9, color=RED, fontweight="bold")
+            _frame(one, RED, 4, (0, (1, 1)))
+    return figure
+
+
+def _file_name(file: str) -> str:
+    """A file's name as wide as a photo at most, without its middle if it is longer: what tells
+    photos apart is often the end. □ stands for a letter that the figures' font lacks.
+    """
+    letters = get_font(findfont("DejaVu Sans")).get_charmap()
+    whole = file.rsplit("/", 1)[-1]
+    whole = "".join(letter if ord(letter) in letters else "□" for letter in whole)
+    for start in range(12, -1, -1):
+        cut = f"{whole[:start]}…{whole[-start - 2 :]}"
+        name = short(min(whole, cut, key=len), 40)
+        if TextPath((0, 0), name, size=9).get_extents().width < 72 * PHOTO_INCHES:
+            break
+    return name
 
 
 def _mark(right: bool) -> str:

@@ -10,9 +10,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from mobilenet.photos import list_photos, read_photo
 MODEL = BUILD / "fine_tuned.keras"
 BATCH = 32
 
+T = TypeVar("T")
+
 
 def find(paths: list[Path]) -> Iterator[Path]:
     """The photos that these files and folders mean, in their order; a folder without any stands
@@ -31,6 +34,16 @@ def find(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         found = list(list_photos(path)) if path.is_dir() else []
         yield from found or [path]
+
+
+def read_batches(
+    paths: Sequence[Path], read: Callable[[Path], T]
+) -> Iterator[tuple[Sequence[Path], list[T]]]:
+    """What `read` makes of each path, a batch of them at a time, several files at once."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            yield batch, list(pool.map(read, batch))
 
 
 def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
@@ -48,18 +61,15 @@ def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, fl
         except UserError as error:
             return error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), BATCH):
-            batch = paths[start : start + BATCH]
-            photos = list(pool.map(read, batch))
-            good = [photo for photo in photos if not isinstance(photo, UserError)]
-            rows = iter(compute(np.stack(good)) if good else [])
-            for path, photo in zip(batch, photos, strict=True):
-                failed = isinstance(photo, UserError)
-                yield (
-                    path,
-                    photo if failed else dict(zip(names, map(float, next(rows)), strict=True)),
-                )
+    for batch, photos in read_batches(paths, read):
+        good = [photo for photo in photos if not isinstance(photo, UserError)]
+        rows = iter(compute(np.stack(good)) if good else [])
+        for path, photo in zip(batch, photos, strict=True):
+            failed = isinstance(photo, UserError)
+            yield (
+                path,
+                photo if failed else dict(zip(names, map(float, next(rows)), strict=True)),
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -415,7 +415,7 @@ def test_pictures_on_the_map_cover_no_other(name):
             assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
         assert found.min() >= 0
         assert found[:, 1].max() <= 1
-        assert found[:, 3].max() <= utils.PANEL
+        assert found[:, 3].max() <= photo_figures.PANEL
     again = FIGURES[name]()
     for axes, other in zip(figure.axes, again.axes, strict=True):
         assert (boxes(axes) == boxes(other)).all(), "the same at each call"

@@ -15,6 +15,7 @@ from PIL import Image
 from test_looking import FIGURES as LOOKING
 from test_looking import some_photos
 from test_trust import FIGURES as TRUST
+from test_unseen import FIGURES as OF_ONES_OWN
 
 import utils
 from mobilenet import anatomy, canvas, published
@@ -121,7 +122,7 @@ def test_every_public_plot_is_drawn_here():
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
-    drawn = FIGURES | LOOKING | TRUST
+    drawn = FIGURES | LOOKING | TRUST | OF_ONES_OWN
     assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
 
 
