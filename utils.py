@@ -432,15 +432,17 @@ def log_run(
     network: Backbone,
     history: History,
     count: int,
+    but: Sequence[str] = (),
 ) -> None:
     """Note what came of a training: the epoch that was kept, judged by the validation photos.
 
-    scope: globals(), whose knobs are noted. photos: all photos. count: how many of them are
-    validation photos. The same knobs, photos and backbone are the same run, brought up to date.
-    Raises UserError if the disk does not take it.
+    scope: globals(), whose knobs are noted; but: names of those that decide nothing of the
+    training. photos: all photos. count: how many of them are validation photos. The same knobs,
+    photos and backbone are the same run, brought up to date. Raises UserError if the disk does not
+    take it.
     """
     right = round(history.val_accuracy[history.best] * count)
-    about = runs.knobs_of(scope), runs.photos_of(photos), runs.backbone_of(network)
+    about = runs.knobs_of(scope, but), runs.photos_of(photos), runs.backbone_of(network)
     loss = history.val_loss[history.best]
     runs.remember(notebook, *about, Result(right, count), loss, history.seconds, history)
 

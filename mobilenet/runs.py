@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilenet import BUILD, cache, from_root
+from mobilenet import BUILD, UserError, cache, from_root
 from mobilenet.backbone import Backbone
 from mobilenet.files import DAMAGE, write_json
 from mobilenet.photos import Photos
@@ -57,13 +57,28 @@ class Run(NamedTuple):
         return Result(self.correct, self.total)
 
 
-def knobs_of(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs among a notebook's names: IN_CAPITALS, and of a kind that JSON can hold."""
+def knobs_of(scope: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, Any]:
+    """The knobs among a notebook's names: IN_CAPITALS, and of a kind that JSON can hold.
+
+    but: names of knobs that decide nothing of what comes out.
+    """
     return {
         name: json.loads(json.dumps(value))
         for name, value in scope.items()
-        if name.isupper() and not name.startswith("_") and _is_plain(value)
+        if name.isupper() and name[0] != "_" and name not in but and _is_plain(value)
     }
+
+
+def check_unturned(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise UserError if a knob of `then` was turned since: `what` was made with the old one.
+
+    then: as `knobs_of` gave them when it was made. now: globals().
+    """
+    turned = [name for name in then if not same(then[name], knobs_of(now).get(name, MISSING))]
+    if turned:
+        raise UserError(
+            f"{', '.join(turned)} was turned since {what} was made: run the cells from there on."
+        )
 
 
 def _is_plain(value: Any) -> bool:
