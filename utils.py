@@ -20,6 +20,7 @@ from mobilenet.canvas import (
     GREEN,
     GREY,
     RED,
+    WIDEST,
     class_colour,
     new_figure,
     short,
@@ -161,7 +162,7 @@ def learning_curves(head: History, tuned: History | None = None) -> Figure:
     stages = [head] if tuned is None else [head, tuned]
     alt = "Learning curves: loss and accuracy on training and validation photos by epoch"
     alt += "." if tuned is None else ", the start of fine-tuning marked."
-    figure, (losses, accuracies) = new_figure(9, 3.4, alt, 1, 2)
+    figure, (losses, accuracies) = new_figure(WIDEST, 3.4, alt, 1, 2)
     start = 0
     for number, stage in enumerate(stages):
         for axes, train, val in (
@@ -242,7 +243,7 @@ def reliability_plot(logits: np.ndarray, labels: np.ndarray, temperature: float)
     seen. On the dotted line a network is right as often as it is sure.
     """
     ways = {"as trained": logits, f"logits divided by {temperature:.2f}": logits / temperature}
-    figure, axes = new_figure(10, 5, "", 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
+    figure, axes = new_figure(WIDEST, 5, "", 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
     told, lowest = [], 1.0
     for (way, scaled), (dots, bars) in zip(ways.items(), axes.T, strict=True):
         p = probabilities(scaled)
@@ -291,7 +292,7 @@ def threshold_plot(p: np.ndarray, positive: np.ndarray, threshold: float, name: 
     """
     found, called = explain.thresholds(p, positive), p >= threshold
     hits, calls, there = (int(some.sum()) for some in (positive & called, called, positive))
-    figure, axes = new_figure(9, 4, "")
+    figure, axes = new_figure(WIDEST, 4, "")
     edges = np.append(0.0, found.thresholds[::-1])
     lines = (
         ("precision", found.precision, hits, calls, "-", "black", "s"),
@@ -334,7 +335,7 @@ def ways_plot(ways: dict[str, Sequence[History]]) -> Figure:
     colour a way of training; a way of several stages is drawn as one curve.
     """
     alt = f"Validation loss and accuracy by epoch of {', '.join(ways)}."
-    figure, (losses, accuracies) = new_figure(10, 3.8, alt, 1, 2)
+    figure, (losses, accuracies) = new_figure(WIDEST, 3.8, alt, 1, 2)
     for (name, stages), (colour, mark) in zip(ways.items(), WAYS, strict=False):
         for axes, part in ((losses, "loss"), (accuracies, "accuracy")):
             for kind, look in ((f"val_{part}", "-"), (part, "--")):
@@ -364,7 +365,7 @@ def accuracy_by_count_plot(
         for name, results in ways.items()
     )
     alt = f"Test photos right by training photos ({', '.join(map(str, counts))}). {told}."
-    figure, axes = new_figure(9.5, 4.2, alt)
+    figure, axes = new_figure(WIDEST, 4.4, alt)
     for i, ((name, results), (colour, mark)) in enumerate(zip(ways.items(), WAYS, strict=False)):
         beside = np.array(counts) * 1.04 ** (i - 1)  # so that no interval hides another
         share = np.array([r.correct / r.total for r in results])
@@ -378,7 +379,7 @@ def accuracy_by_count_plot(
     axes.set_title("share of the test photos right, with 95 % intervals", fontsize=11)
     axes.set_ylim(top=1.02)
     axes.grid(alpha=0.3)
-    figure.legend(fontsize=10, loc="outside right center", frameon=False)
+    figure.legend(fontsize=10, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -406,7 +407,9 @@ def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
     runs: name → its lines of history.jsonl.
     """
     alt = f"Share right by epoch on validation and training photos of {', '.join(runs)}."
-    figure, all_axes = new_figure(min(4.2 * len(runs), 12), 3.6, alt, 1, len(runs), squeeze=False)
+    figure, all_axes = new_figure(
+        min(4.2 * len(runs), WIDEST), 3.6, alt, 1, len(runs), squeeze=False
+    )
     for axes, (name, rows) in zip(all_axes[0], runs.items(), strict=True):
         epochs = [row["epoch"] for row in rows]
         axes.plot(epochs, [row["accuracy"] for row in rows], "--", color=GREY, label="training")
@@ -484,7 +487,7 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
     rows = zip(names, shown, strict=True)
     told = "; ".join(f"{name}: {run.correct} of {run.total}" for name, run in rows)
     alt = f"Validation loss and share right by epoch of runs. {told}."
-    figure, (losses, shares) = new_figure(12, 4.2, alt, 1, 2)
+    figure, (losses, shares) = new_figure(WIDEST, 3.8 + 0.16 * len(shown), alt, 1, 2)
     for i, run in reversed(list(enumerate(shown))):  # the newest on top
         loss, share = (np.array(run.curves[f"val_{kind}"], float) for kind in ("loss", "accuracy"))
         places = [*range(i % 3, len(loss), 1 + len(loss) // 4), len(loss) - 1]
@@ -510,7 +513,7 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
     order = [*range(len(shown))[::-1], -1]
     figure.legend(
         [handles[i] for i in order], [labels[i] for i in order],
-        loc="outside right center", frameon=False, fontsize=9,
+        loc="outside lower center", ncols=2, frameon=False, fontsize=9,
     )  # fmt: skip
     return figure
 

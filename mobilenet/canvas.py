@@ -14,6 +14,7 @@ from PIL import Image
 # Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
 CLASS_COLOURS = (BLUE, ORANGE, "#cc79a7", "#56b4e9", "#8c6d00", GREY)
+WIDEST = 8.8  # inches, what JupyterLab has beside its list of files in a window of 1280 × 800
 DPI = 96  # a point is then the size that a browser gives it
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from mobilenet.canvas import BLUE, GREEN, GREY, ORANGE, RED, new_figure
+from mobilenet.canvas import BLUE, GREEN, GREY, ORANGE, RED, WIDEST, new_figure
 
 # --- What convolution costs ---
 
@@ -117,7 +117,7 @@ def passages_plot(points: np.ndarray, passages: dict) -> Figure:
         f"{n} dimensions ({one.intact.mean():.0%} of the points intact)"
         for n, one in passages.items()
     )
-    figure, panels = new_figure(11, 2.6, alt + ".", 1, 1 + len(passages))
+    figure, panels = new_figure(WIDEST, 2.1, alt + ".", 1, 1 + len(passages))
     whole = np.ones(len(points), bool)
     shown = {"before": (points, whole)}
     shown |= {f"{n} dimensions": (one.back, one.intact) for n, one in passages.items()}
@@ -156,7 +156,7 @@ def clip_plot(largest: dict[str, float]) -> Figure:
         f"The largest number before each of {len(values)} ReLU6 layers: {values.min():.1f} to "
         f"{values.max():.1f}; {(values > 6).sum()} of them above 6, where ReLU6 clips."
     )
-    figure, axes = new_figure(9, 3, alt)
+    figure, axes = new_figure(WIDEST, 3, alt)
     axes.bar(range(1, len(values) + 1), values, color=GREY)
     axes.axhline(6, color=RED, linestyle="--", linewidth=2, label="ReLU6 clips here")
     axes.set_xlim(0.3, len(values) + 0.7)
@@ -177,7 +177,7 @@ def shares_plot(shares: dict[str, dict[str, tuple[float, float]]]) -> Figure:
         for name, one in shares.items()
     )
     alt = f"Share of multiply-adds and share of time by kind of layer. {told}."
-    figure, panels = new_figure(10, 1 + 0.5 * len(kinds), alt, 1, len(shares), sharey=True)
+    figure, panels = new_figure(WIDEST, 1 + 0.5 * len(kinds), alt, 1, len(shares), sharey=True)
     places = np.arange(len(kinds))
     for axes, (name, network) in zip(np.atleast_1d(panels), shares.items(), strict=True):
         both = np.array([network.get(kind, (0, 0)) for kind in kinds])

@@ -15,12 +15,12 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 
 from mobilenet import UserError
-from mobilenet.canvas import GREEN, GREY, RED, class_colour, new_figure, short
+from mobilenet.canvas import GREEN, GREY, RED, WIDEST, class_colour, new_figure, short
 from mobilenet.photos import Photos
 from mobilenet.training import confusion, cross_entropy
 from mobilenet.unseen import OwnPhotos
 
-PHOTO_INCHES = 1.35  # of one photo in a grid
+PHOTO_INCHES = 1.345  # of one photo in a grid, of which six stand side by side
 THUMBNAIL = 0.5  # inches, the smallest that still shows what a photo is of
 THUMBNAILS = 24  # at most, on a map of dots
 PANEL = 0.8  # the height of a map of dots, in widths
@@ -149,7 +149,7 @@ def prediction_grid(
 
 
 def own_grid(own: OwnPhotos, class_names: Sequence[str]) -> Figure:
-    """Your own photos, the first 24: the file's name, the predicted class and its P, framed in that
+    """Your own photos, the first 18: the file's name, the predicted class and its P, framed in that
     class's colour. One that is unlike the known photos is marked ⚠, says so, and has a thick dotted
     vermilion frame. Raises UserError if there is none.
     """
@@ -160,7 +160,7 @@ def own_grid(own: OwnPhotos, class_names: Sequence[str]) -> Figure:
     alt = f"{count}{of} photos of yours with predicted class and probability; " + (
         f"{odd} of them marked as unlike the training photos."
     )
-    figure, axes = _grid(count, 8 if count > 12 else 6, alt, title_lines=4)
+    figure, axes = _grid(count, 6, alt, title_lines=4)
     for one, image, file, p, strange in zip(
         axes, own.images, own.files, own.p, own.unseen, strict=False
     ):
@@ -212,14 +212,14 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
         f"{name}: {', '.join(f'{n} as {as_}' for n, as_ in zip(row, names, strict=True))}"
         for name, row in zip(names, table, strict=True)
     )
-    width, height = min(4, 10.2 / len(names)), min(2.3, 5.9 / len(names))  # inches, of a cell
+    width, height = min(3.45, 6.9 / len(names)), min(2.3, 5.9 / len(names))  # inches, of a cell
     head = 0.26  # of its count
     if height - head - 0.07 < THUMBNAIL:
         width, height, head = min(width, 0.9), min(height, 0.55), min(height, 0.55)
     size = width * len(names), height * len(names)
     some = ", with photos of each cell" if head < height else ""
     alt = f"Confusion matrix{some}. {told}."
-    figure, axes = new_figure(size[0] + 1.6, size[1] + (0.8 if len(names) < 8 else 1.1), alt)
+    figure, axes = new_figure(size[0] + 1.9, size[1] + (0.6 if len(names) < 8 else 1.1), alt)
     shades = matplotlib.colormaps["Greys"](table / np.maximum(table.sum(axis=1), 1)[:, None] / 4)
     ranks = np.argsort(-cross_entropy(p, photos.labels), kind="stable")  # the worst first
     for row, column in np.ndindex(table.shape):
@@ -253,7 +253,7 @@ def _fill(axes, photos: Photos, mine: np.ndarray, right: bool, cell, head: float
     ink = {"color": colour if count or right else GREY, "fontsize": 11, "fontweight": "bold"}
     axes.text(x + 0.1, middle, said, va="center", **ink)
     if places and count > len(places):
-        more = f"+ {count - len(places)} more"
+        more = f"+ {count - len(places)}" + (" more" if width > 1.5 else "")
         axes.text(x + width - 0.1, middle, more, fontsize=9, ha="right", va="center")
     if count:
         look = {"fill": False, "ec": colour, "lw": min(line, 2.5), "ls": style}
@@ -283,7 +283,7 @@ def _rows(count: int, widths: Sequence[float], alt: str):
     """A figure of `count` rows of axes without ticks, each one title line below the next, so many
     photos wide, and those axes, row by row.
     """
-    inches = min(PHOTO_INCHES, 11 / sum(widths))
+    inches = min(PHOTO_INCHES, (WIDEST - 0.12 * len(widths)) / sum(widths))
     size = sum(widths) * inches + 0.12 * len(widths), count * (inches + 0.27) + 0.15
     ratios = {"width_ratios": widths}
     figure, axes = new_figure(*size, alt, count, len(widths), squeeze=False, gridspec_kw=ratios)
@@ -384,7 +384,7 @@ def feature_map(photos: Photos, maps: dict[str, tuple[np.ndarray, float]]) -> Fi
     alt = f"{len(photos)} photos as dots on the plane along which their features vary most; it " + (
         f"shows of the variance: {told}."
     )
-    width = min(7, 11.6 / len(maps))
+    width = min(7, WIDEST / len(maps))
     figure, panels = new_figure(
         width * len(maps), width * PANEL + 0.65, alt, 1, len(maps), squeeze=False
     )

@@ -42,7 +42,7 @@ ALARMS = 0.05  # share of photos like the known ones that may warn
 SAME, TENTH = 0.5, 10
 SAMPLE = 500  # photos that this distance is taken from
 ROUNDING = 1e-9  # is no distance
-SHOWN = 24  # of your own photos; of any more only the answers are kept
+SHOWN = 18  # of your own photos; of any more only the answers are kept
 
 
 # --- What is near ---

@@ -6,6 +6,8 @@ from conftest import one_sentence
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from mobilenet.canvas import WIDEST
+
 
 def texts(figure):
     """What can be read in a figure: its texts that are drawn and show something."""
@@ -39,7 +41,7 @@ class FigureContract:
 
     def test_it_fits_the_page(self, figure):
         width, height = figure.get_size_inches()
-        assert width <= 12
+        assert width <= WIDEST
         assert height <= 7
 
     def test_text_is_legible(self, figure):

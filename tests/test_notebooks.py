@@ -23,13 +23,13 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from mobilenet import ROOT, backbone, from_root
+from mobilenet import ROOT, backbone, canvas, from_root
 from notebooks import run
 
 NOTEBOOKS = {path.stem: path for path in run.notebooks()}
 NEEDS_PHOTOS = set(NOTEBOOKS) - {"01_convolution_cost"}
 MEGABYTE = 1e6
-WIDEST, TALLEST = 12 * 96, 7 * 96  # inches at 96 dots each
+WIDEST, TALLEST = canvas.WIDEST * 96, 7 * 96  # inches at 96 dots each
 
 # A knob to turn in each notebook, with its value as committed and another.
 TURNED = {

@@ -245,7 +245,7 @@ def test_of_many_all_are_answered_and_few_are_kept(asked, tmp_path):
     assert (found.p[:35, 1] < 0.5).all()
     assert (found.p[35:, 1] > 0.5).all()
     assert np.ptp(found.images[0].mean(axis=(0, 1))) < 5
-    assert "The first 24 are shown, 46 more are not." in utils.own_words(found)
+    assert "The first 18 are shown, 52 more are not." in utils.own_words(found)
 
 
 def test_a_folder_of_any_size_takes_little_memory(asked, tmp_path):
