@@ -34,8 +34,9 @@ bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
 photos: $(RUN) ## fetch the 327 real photos into dataset/photos/ (122 MB)
 	@$(BIN)/python dataset/fetch.py
 
-figures: $(RUN) ## redraw images/
+figures: $(RUN) ## redraw images/, the README's guide from notebook 4 (a minute)
 	@$(BIN)/python images/draw.py
+	@$(BIN)/python images/guide.py
 
 rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (four minutes)
 	@$(BIN)/python dataset/render.py

@@ -474,12 +474,12 @@ def show_runs(notebook: str, last: int = 10) -> None:
 
 def run_curves(shown: Sequence[runs.Run]) -> Figure:
     """Loss and share right of the validation photos by epoch of runs, the newest first: it and the
-    best stand out, with a ring where weights were kept; the names say what was turned.
+    best stand out, with a ring where weights were kept; the names say what is not as in the newest.
     """
-    best, names = shown.index(runs.best(shown)), ["1 newest"]
+    best = shown.index(runs.best(shown))
+    names = [f"{i} {turned}" for i, turned in enumerate(runs.labels(shown), start=1)]
+    names[0] = "1 newest"
     if len(shown) > 1:
-        names = [f"{i} {turned}" for i, turned in enumerate(runs.labels(shown), start=1)]
-        names[0] = names[0].replace("1", "1 newest:", 1)
         names[best] += " ★"
     rows = zip(names, shown, strict=True)
     told = "; ".join(f"{name}: {run.correct} of {run.total}" for name, run in rows)
@@ -503,7 +503,8 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     _log_ticks(losses)
-    shares.set_ylim(top=1.03)
+    shares.set_ylim(top=1 + (1 - shares.get_ylim()[0]) / 20)
+    shares.yaxis.set_major_locator(FixedLocator([t for t in shares.get_yticks() if t < 1.0001]))
     losses.plot([], [], "o", ms=9, mfc="none", color=RED, mew=2, label="weights kept")
     handles, labels = losses.get_legend_handles_labels()
     order = [*range(len(shown))[::-1], -1]

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -210,17 +209,13 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """What was turned in each of runs, the newest first, as plain text: "EPOCHS 9, SEED 1". That
-    is what is not as in most of them, and of equally many, as in the older ones.
-    """
+    """What is not as in the first run, for each of runs, as plain text: "EPOCHS 9, SEED 1"."""
     found = [[] for _ in runs]
     for name, values in differing(runs).items():
-        texts = [json.dumps(value, sort_keys=True) for value in values]
-        usual = values[texts.index(Counter(reversed(texts)).most_common(1)[0][0])]
         for parts, value in zip(found, values, strict=True):
-            said = ", ".join(text for text, apart in _said(value, usual) if apart)
+            said = ", ".join(text for text, apart in _said(value, values[0]) if apart)
             parts += [f"{name} {said}"] if said else []
-    return [", ".join(parts) or "nothing turned" for parts in found]
+    return [", ".join(parts) for parts in found]
 
 
 def _said(value: Any, other: Any) -> list[tuple[str, bool]]:

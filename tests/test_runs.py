@@ -116,14 +116,14 @@ def test_the_best_and_what_differs():
     }
 
 
-def test_what_was_turned_is_what_most_runs_do_not_have():
+def test_a_run_is_called_by_what_is_not_as_in_the_newest():
     plain = remember()
-    assert runs.labels([plain]) == ["nothing turned"]
+    assert runs.labels([plain]) == [""]
     longer = remember(KNOBS | {"EPOCHS": 9})
-    assert runs.labels([longer, plain]) == ["EPOCHS 9", "nothing turned"]
+    assert runs.labels([longer, plain]) == ["", "EPOCHS 4"]
     other = remember(KNOBS | {"EPOCHS": 9, "AUGMENTATION": {"flip": False}})
     assert runs.labels([other, longer, plain]) == [
-        "AUGMENTATION flip False", "nothing turned", "EPOCHS 4"
+        "", "AUGMENTATION flip True", "EPOCHS 4, AUGMENTATION flip True"
     ]  # fmt: skip
 
 
