@@ -190,7 +190,12 @@ def test_a_notebook_runs_and_its_pictures_are_seen(name, page, address, project)
     # Text of 9 points stays so beside no list of files, which takes a fifth of this window.
     browser.menu(page, "View", "File Browser")
     assert browser.too_wide(page) == []
-    assert [one for one in browser.pictures(page) if one["shown"] < one["natural"] - 1] == []
+    small = [
+        f"{one['natural']} px wide, shown in {one['shown']:.0f} px: {alt}"
+        for one, alt in zip(browser.pictures(page), told, strict=True)
+        if one["shown"] < one["natural"] - 1
+    ]
+    assert not small, "\n".join(small)
 
 
 def test_a_knob_turned_and_run_twice_is_one_more_row(page, address, project):
