@@ -1,0 +1,229 @@
+"""The notebooks as a reader meets them: `make lab`, in a browser window of 1280 × 800.
+
+The whole runs in a temporary copy of the project, on the drawn pictures and the bundled backbone;
+pictures of what was seen are left in build/screens/.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+import browser
+import nbformat
+import pytest
+
+from mobilenet import BUILD
+from notebooks import run
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOKS = {path.stem: path for path in run.notebooks()}
+FIRST = min(NOTEBOOKS)
+TUNING = "04_fine_tuning"
+WINDOW = {"width": 1280, "height": 800}
+LOOPBACK = {"0100007F", "0" * 24 + "01000000"}  # 127.0.0.1 and ::1
+SCREENS = BUILD / "screens"
+PICTURES = ".jp-OutputArea-output img"
+KNOBS = 1  # among the code cells
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project whose notebooks hold no outputs, so that those seen are new."""
+    copy = browser.copy_project(tmp_path_factory.mktemp("browser") / "project")
+    for name in NOTEBOOKS:
+        path = copy / "notebooks" / f"{name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        for cell in code_cells(notebook):
+            cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, path)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return browser.make_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def address(project, home):
+    """Where the lab says it is, token and all."""
+    with browser.lab(project, home) as printed:
+        yield printed
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.chromium() as program:
+        yield program
+
+
+@pytest.fixture
+def page(chromium, address):
+    """An empty page; at the end its kernel is stopped, and nothing was asked of other machines."""
+    context = chromium.new_context(viewport=WINDOW)
+    context.set_default_timeout(60_000)
+    asked = []
+    context.on("request", lambda request: asked.append(urlsplit(request.url)))
+    try:
+        yield context.new_page()
+        away = {url.netloc for url in asked if url.scheme.startswith(("http", "ws"))}
+        assert away <= {urlsplit(address).netloc}
+        assert not [url.path for url in asked if url.path in ("/lab/api/news", "/lab/api/update")]
+    finally:
+        context.close()
+        with ask(address, "/api/sessions") as answer:
+            running = json.load(answer)
+        for session in running:
+            ask(address, f"/api/sessions/{session['id']}", method="DELETE").close()
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def ask(address: str, path: str, token: bool = True, method: str = "GET"):
+    """The server's answer, with the token of its address or without; past any proxy."""
+    parts = urlsplit(address)
+    request = Request(f"http://{parts.netloc}{path}", method=method)
+    if token:
+        (secret,) = parse_qs(parts.query)["token"]
+        request.add_header("Authorization", f"token {secret}")
+    return build_opener(ProxyHandler({})).open(request, timeout=30)
+
+
+# --- The server ---
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="needs Linux's list of sockets")
+def test_the_lab_serves_this_machine_alone(address):
+    parts = urlsplit(address)
+    assert parts.hostname in ("localhost", "127.0.0.1")
+    assert parts.path == f"/lab/tree/notebooks/{FIRST}.ipynb"
+    found = browser.listening(parts.port)
+    assert found
+    assert found <= LOOPBACK
+
+
+@pytest.mark.parametrize("path", ["/api/contents", "/api/kernels", "/api/terminals"])
+def test_who_has_no_token_is_refused(address, path):
+    with pytest.raises(HTTPError) as refused:
+        ask(address, path, token=False).close()
+    assert refused.value.code == 403
+    with ask(address, path) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["/lab", "/files/utils.py"])
+def test_who_has_no_token_gets_no_page(address, path):
+    with ask(address, path, token=False) as answer:
+        assert urlsplit(answer.url).path == "/login"
+
+
+def test_two_labs_get_different_ports(address, project, home):
+    with browser.lab(project, home) as other:
+        assert urlsplit(other).port != urlsplit(address).port
+        assert urlsplit(other).query != urlsplit(address).query, "they share a token"
+        for one in (address, other):
+            with ask(one, "/api/contents") as answer:
+                assert answer.status == 200
+
+
+# --- The notebooks ---
+
+
+def open_and_run(page, address: str, project: Path, name: str) -> list:
+    """Run all cells of a notebook; its code cells as the browser saved them."""
+    path = project / "notebooks" / f"{name}.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    count = len([cell for cell in cells if cell.cell_type == "code"])
+    browser.open_notebook(page, address.replace(FIRST, name), len(cells))
+    browser.menu(page, "Run", "Run All Cells")
+    browser.wait_until_run(page, {i: i + 1 for i in range(count)})
+    browser.check_no_errors(page)
+    browser.wait_for_pictures(page)
+    browser.save(page)
+    return code_cells(nbformat.read(path, as_version=4))
+
+
+def alt_texts(cells: list) -> list[str]:
+    """The alt text of every picture among these cells' outputs, in their order."""
+    return [
+        output.metadata[kind]["alt"]
+        for cell in cells
+        for output in cell.outputs
+        for kind in output.get("data", {})
+        if kind.startswith("image/")
+    ]
+
+
+def keep_screens(page, name: str) -> None:
+    """Leave the page and each of its pictures in build/screens/, in place of older ones."""
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    for old in SCREENS.glob(f"{name}-*.png"):
+        old.unlink()
+    for i, picture in enumerate(page.locator(PICTURES).all(), start=1):
+        picture.screenshot(path=SCREENS / f"{name}-{i:02}.png")
+        if i == 1:
+            page.screenshot(path=SCREENS / f"{name}-page.png")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs_and_its_pictures_are_seen(name, page, address, project):
+    cells = open_and_run(page, address, project, name)
+    assert page.locator(".jp-Dialog").count() == 0
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    keep_screens(page, name)
+    assert browser.too_wide(page) == []
+    shown = browser.pictures(page)
+    assert all(picture["shown"] <= picture["room"] for picture in shown)
+    # JupyterLab puts no alt text on an output's picture: it is in the file, for what does.
+    told = alt_texts(cells)
+    assert len(told) == len(shown) > 0
+    assert all(alt.strip() for alt in told)
+    drawings = page.locator(".jp-MarkdownOutput img").all()
+    assert all(drawing.get_attribute("alt") for drawing in drawings)
+    # Text of 9 points stays so beside no list of files, which takes a fifth of this window.
+    browser.menu(page, "View", "File Browser")
+    assert browser.too_wide(page) == []
+    small = [
+        f"{one['natural']} px wide, shown in {one['shown']:.0f} px: {alt}"
+        for one, alt in zip(browser.pictures(page), told, strict=True)
+        if one["shown"] < one["natural"] - 1
+    ]
+    assert not small, "\n".join(small)
+
+
+def test_a_knob_turned_and_run_twice_is_one_more_row(page, address, project):
+    """As notebook 4 says: after a new cut, its knobs and then the cells from *Fine-tune* on."""
+    shutil.rmtree(project / "build" / "log", ignore_errors=True)
+    cells = open_and_run(page, address, project, TUNING)
+    tune = next(i for i, cell in enumerate(cells) if "utils.log_run(" in cell.source)
+    table = next(i for i, cell in enumerate(cells) if "utils.show_runs(" in cell.source)
+    browser.turn(page, KNOBS, "CUT", "block_13_expand", "block_12_expand")
+    done = len(cells)
+    for _ in range(2):
+        browser.select(page, KNOBS)
+        page.keyboard.press("Control+Enter")
+        browser.select(page, tune)
+        browser.menu(page, "Run", "Run Selected Cell and All Below")
+        below = range(tune, len(cells))
+        browser.wait_until_run(page, {KNOBS: done + 1} | {i: done + 2 + i - tune for i in below})
+        done += 1 + len(below)
+    browser.check_no_errors(page)
+    rows = page.locator(".jp-CodeCell").nth(table).locator("tbody tr").all_inner_texts()
+    assert [re.findall(r"block_\d+_expand", row) for row in rows] == [
+        ["block_12_expand"],
+        ["block_13_expand"],
+    ]
+    compared = page.locator(".jp-OutputArea-output tbody tr", has_text="fine-tuned from")
+    assert "block_12_expand" in compared.inner_text()
+    files = (project / "build" / "log").glob(f"{TUNING}-*.json")
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    times = {run["knobs"]["CUT"]: run["times"] for run in runs}
+    assert len(runs) == 2
+    assert times == {"block_12_expand": 2, "block_13_expand": 1}
