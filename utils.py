@@ -223,8 +223,8 @@ def own_words(own: OwnPhotos) -> str:
             lines.append(f"The first {shown} are shown, {count - shown} more are not.")
     else:
         lines = [
-            f"There are no photos that can be read in {own.place}: put some there (a relative "
-            "path starts beside README.md) and run this cell again."
+            f"There are no photos that can be read in {own.place}: put some there, or name another "
+            "place, and run this cell again."
         ]
     lines += [f"{name} could not be read: {why}." for name, why in own.left_out[:NAMED]]
     if len(own.left_out) > NAMED:
@@ -432,22 +432,21 @@ def log_run(
     notebook: str,
     scope: Mapping[str, Any],
     photos: Photos,
+    val: Photos,
     network: Backbone,
     history: History,
-    count: int,
     but: Sequence[str] = (),
 ) -> None:
     """Note what came of a training: the epoch that was kept, judged by the validation photos.
 
     scope: globals(), whose knobs are noted; but: names of those that decide nothing of the
-    training. photos: all photos. count: how many of them are validation photos. The same knobs,
-    photos and backbone are the same run, brought up to date. Raises UserError if the disk does not
-    take it.
+    training. photos: all photos; val: those that validate. The same knobs, photos and backbone are
+    the same run, brought up to date. Raises UserError if the disk does not take it.
     """
-    right = round(history.val_accuracy[history.best] * count)
-    about = runs.knobs_of(scope, but), runs.photos_of(photos), runs.backbone_of(network)
+    right = round(history.val_accuracy[history.best] * len(val))
+    about = runs.knobs_of(scope, but), runs.photos_of(photos, val), runs.backbone_of(network)
     loss = history.val_loss[history.best]
-    runs.remember(notebook, *about, Result(right, count), loss, history.seconds, history)
+    runs.remember(notebook, *about, Result(right, len(val)), loss, history.seconds, history)
 
 
 def show_runs(notebook: str, last: int = 10) -> None:
@@ -462,8 +461,8 @@ def show_runs(notebook: str, last: int = 10) -> None:
         show_table(*runs.table(shown))
         if len(shown) > 1:
             print(
-                "★ most validation photos right of the runs on the newest's photos, of equals the "
-                "lowest loss; bold: not as in the newest run."
+                "★ most photos right, of equals the lowest loss, of the runs that were judged by "
+                "the newest one's validation photos; bold: not as in the newest run."
             )
         else:
             print("One run so far: turn a knob and run the cells again, and a row is added.")

@@ -2,8 +2,8 @@
 
     python images/guide.py
 
-All cells are run, then a knob is turned and what trains is run again, twice: as a reader does it.
-The pictures are those that the notebook then shows.
+The cells are run, but not those that save what was trained; then a knob is turned and what trains
+is run again, twice, as a reader does it. The pictures are those that the notebook then shows.
 """
 
 import base64
@@ -37,6 +37,8 @@ def pictures(turns: Sequence[tuple[str, str]] = TURNS) -> dict[str, bytes]:
     """Each picture by its name in this folder, after the notebook was run and the knobs turned."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    saves = next(i for i, cell in enumerate(code) if "classifier.save(" in cell.source)
+    code = code[:saves]
     knobs, shown = code[1], {}
     first = next(i for i, cell in enumerate(code) if "utils.log_run(" in cell.source)
     cells = [*code, *(len(turns) * [None, *code[first:]])]

@@ -136,7 +136,7 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 class Thresholds(NamedTuple):
     """What comes of calling a photo positive from a threshold on, from the highest to the lowest:
-    thresholds, precision (1 where none is called positive), recall, all float64 (T,).
+    thresholds, precision, recall, all float64 (T,).
     """
 
     thresholds: np.ndarray

@@ -4,12 +4,11 @@ Right and wrong differ in colour, in mark and in frame; a class has its colour e
 """
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from PIL import Image
@@ -18,7 +17,7 @@ from mobilenet import UserError
 from mobilenet.canvas import GREEN, GREY, RED, WIDEST, class_colour, new_figure, short
 from mobilenet.photos import Photos
 from mobilenet.training import confusion, cross_entropy
-from mobilenet.unseen import OwnPhotos
+from mobilenet.unseen import OwnPhotos, printable
 
 PHOTO_INCHES = 1.345  # of one photo in a grid, of which six stand side by side
 THUMBNAIL = 0.5  # inches, the smallest that still shows what a photo is of
@@ -47,7 +46,7 @@ def _grid(count: int, columns: int, alt: str, title_lines: int):
     """A figure of `count` square photo axes without ticks, and those axes."""
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
-    height = rows * (PHOTO_INCHES + 0.19 * title_lines + 0.06)
+    height = rows * (PHOTO_INCHES + 0.19 * title_lines + 0.08)
     figure, axes = new_figure(columns * (PHOTO_INCHES + 0.12), height, alt, rows, columns)
     axes = np.atleast_1d(axes).ravel()
     for one in axes:
@@ -113,9 +112,9 @@ def prediction_grid(
 
     p: (N, K) probabilities. order: "loss" (the highest first), "confidence" (the least sure first)
     or "file". only: "wrong", "unsure" (no class has a P of UNSURE or more) or None for all. files:
-    whether to name each photo's file, without its folder. Right ones have a ✓ and a thin green
-    frame; wrong ones a ✗, a thick dashed vermilion frame. Raises UserError for another order or
-    only.
+    whether to name each photo's file, without its folder and shortened. Right ones have a ✓ and a
+    thin green frame; wrong ones a ✗, a thick dashed vermilion frame. Raises UserError for another
+    order or only.
     """
     if order not in ORDERS:
         raise UserError(f"There is no order {order!r}: use {', '.join(map(repr, ORDERS))}.")
@@ -143,7 +142,7 @@ def prediction_grid(
         one.imshow(photos.images[i])
         lines = [f"{_mark(right)} {short(names[guesses[i]])} {sure[i]:.2f}"]
         lines += [f"is {short(names[photos.labels[i]])}"]
-        lines += [short(PurePosixPath(photos.files[i]).stem, 16, end=8)] if files else []
+        lines += [_file_name(photos.files[i])] if files else []
         _judge(one, "\n".join(lines), right)
     return figure
 
@@ -180,12 +179,13 @@ def _file_name(file: str) -> str:
     photos apart is often the end. □ stands for a letter that the figures' font lacks.
     """
     letters = get_font(findfont("DejaVu Sans")).get_charmap()
-    whole = file.rsplit("/", 1)[-1]
+    bold = FontProperties(weight="bold")  # the widest it is shown in
+    whole = printable(file.rsplit("/", 1)[-1])
     whole = "".join(letter if ord(letter) in letters else "□" for letter in whole)
     for start in range(12, -1, -1):
-        cut = f"{whole[:start]}…{whole[-start - 2 :]}"
+        cut = f"{whole[:start]}…{whole[-start - 4 :]}"
         name = short(min(whole, cut, key=len), 40)
-        if TextPath((0, 0), name, size=9).get_extents().width < 72 * PHOTO_INCHES:
+        if TextPath((0, 0), name, size=9, prop=bold).get_extents().width < 72 * PHOTO_INCHES:
             break
     return name
 

@@ -301,17 +301,24 @@ def read_or_reason(path: Path | str | BinaryIO, size: int) -> np.ndarray | str:
 def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
     """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending.
 
-    shares are the parts' shares of each class and sum to 1. The same files, labels and seed give
-    the same parts, in whatever order the photos and classes are. Raises UserError if a class has
-    fewer than five photos.
+    shares are the parts' shares of each class and sum to 1. The same files and seed give the same
+    parts, in whatever order the photos and classes are, and whatever `review` decided: a photo is
+    dealt by its folder, so that a label mended moves no other photo. Raises UserError if a class
+    has fewer than five photos, or none in a part.
     """
     if not (len(shares) == len(PARTS) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6):
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
     rng = np.random.default_rng(seed)
     parts = {part: [] for part in PARTS}
-    for name, label in sorted((name, label) for label, name in enumerate(photos.class_names)):
-        mine = sorted(np.flatnonzero(photos.labels == label), key=photos.files.__getitem__)
-        mine = rng.permutation(mine)
+    names = (photos.class_names[label] for label in photos.labels)
+    dealt = dict(zip(photos.files, names, strict=True))
+    if photos.sums:
+        decided = [file for file, reason in photos.left_out if reason == review.REASON]
+        dealt = {file: review.folder_of(file) for file in (*photos.files, *decided)}
+    position = {file: i for i, file in enumerate(photos.files)}
+    for name in sorted(photos.class_names):
+        mine = sorted(file for file, folder in dealt.items() if folder == name)
+        mine = [mine[i] for i in rng.permutation(len(mine))]
         if len(mine) < FEWEST:
             raise UserError(
                 f"Class {name!r} has {len(mine)} photos and the split needs {FEWEST}: add photos."
@@ -322,7 +329,17 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
         parts["test"].append(mine[:test])
         parts["val"].append(mine[test : test + val])
         parts["train"].append(mine[test + val :])
-    return {part: np.sort(np.concatenate(lists)) for part, lists in parts.items()}
+    found = {}
+    for part, lists in parts.items():
+        there = [position[file] for some in lists for file in some if file in position]
+        found[part] = np.sort(np.array(there, np.int64))
+        without = set(range(len(photos.class_names))) - set(photos.labels[found[part]])
+        if without:
+            raise UserError(
+                f"Class {photos.class_names[min(without)]!r} has no {part} photo left by "
+                f"{review.NAME}: decide for fewer, or add photos."
+            )
+    return found
 
 
 def save_split(path: Path, photos: Photos, parts: dict[str, np.ndarray]) -> None:

@@ -13,9 +13,11 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mobilenet import BUILD, UserError, cache, from_root
 from mobilenet.backbone import Backbone
@@ -32,7 +34,7 @@ MISSING = "–"  # the value of a knob that the notebook did not have at that ru
 
 
 class Run(NamedTuple):
-    """A run and its result. when: local time of the last time, ISO 8601; times: how often it was
+    """A run and its result. when: the last time, ISO 8601, UTC; times: how often it was
     run. loss: mean cross-entropy, in nats, of the photos that were counted. seconds: of the last
     time. curves: lists by the names in CURVES, an entry an epoch, None where there is no number.
     """
@@ -61,11 +63,14 @@ def knobs_of(scope: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, Any
 
     but: names of knobs that decide nothing of what comes out.
     """
-    return {
-        name: json.loads(json.dumps(value))
-        for name, value in scope.items()
-        if name.isupper() and name[0] != "_" and name not in but and _is_plain(value)
-    }
+    names = [name for name in scope if name.isupper() and name[0] != "_" and name not in but]
+    values = {name: _listed(scope[name]) for name in names}
+    return {name: json.loads(json.dumps(v)) for name, v in values.items() if _is_plain(v)}
+
+
+def _listed(value: Any) -> Any:
+    """A NumPy number or array as Python's own."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def check_unturned(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -88,11 +93,20 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, PLAIN)
 
 
-def photos_of(photos: Photos) -> dict[str, Any]:
-    """What tells photos from others: count, classes, and a digest of pixels and labels."""
-    of = cache.digest(photos.images).encode() + photos.labels.tobytes()
-    digest = hashlib.sha256(of).hexdigest()[:12]
-    return {"count": len(photos), "classes": list(photos.class_names), "digest": digest}
+def photos_of(photos: Photos, val: Photos) -> dict[str, Any]:
+    """What tells photos from others: count, classes, and what is in the photos and, by itself, in
+    those of them that validate.
+    """
+    about = {"count": len(photos), "classes": list(photos.class_names)}
+    return about | {"digest": _digest(photos), "validation": _digest(val)}
+
+
+def _digest(photos: Photos) -> str:
+    """Of the photos' files, or of their pixels if they come from no file; of size and labels."""
+    sums = [photos.sums.get(file, "") for file in photos.files]
+    content = " ".join(sums) if all(sums) else cache.digest(photos.images)
+    of = f"{content} {photos.images.shape[1:]} {photos.labels.tolist()}"
+    return hashlib.sha256(of.encode()).hexdigest()[:12]
 
 
 def backbone_of(network: Backbone) -> dict[str, Any]:
@@ -122,7 +136,7 @@ def remember(
     run = Run(
         name=name,
         notebook=notebook,
-        when=datetime.now().isoformat(timespec="microseconds"),
+        when=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         times=1 + (before.times if before else 0),
         **about,
         correct=result.correct,
@@ -200,12 +214,19 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
         for values in columns.values():
             said = [(_escaped(text), apart) for text, apart in _said(values[i], values[0])]
             cells.append(", ".join(f"**{text}**" if apart else text for text, apart in said))
-        when = run.when[:16].replace("T", " ") if i else "newest"
+        when = _when(run.when, runs[0].when) if i else "newest"
         right = f"{run.correct} of {run.total}"
         right = f"★ **{right}**" if run is good and len(runs) > 1 else right
         figures = [right, run.result.percent(), f"{run.loss:.4f}", f"{run.seconds:.1f} s"]
         rows.append([str(i + 1), when, *cells, *figures, str(run.times)])
     return header, rows
+
+
+def _when(then: str, newest: str) -> str:
+    """A time as this machine's clock shows it, unless it is a minute before the newest."""
+    time, end = map(datetime.fromisoformat, (then, newest))
+    near = end - time < timedelta(minutes=1)
+    return "just before" if near else f"{time.astimezone():%Y-%m-%d %H:%M}"
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -243,7 +264,7 @@ def _read(path: Path) -> Run | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         run = Run(**values)
-        datetime.fromisoformat(run.when)
+        datetime.fromisoformat(run.when).astimezone()
         wilson_interval(run.correct, run.total)
         numbers = [run.loss, run.seconds, run.times - 1, len(run.curves["loss"]) - 1]
         for kind in CURVES:

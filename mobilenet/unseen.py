@@ -147,7 +147,7 @@ def own_photos(
     for batch, read in progress(batches, -(-len(paths) // predict.BATCH), "Your photos"):
         good = []
         for one, photo in zip(batch, read, strict=True):
-            name = _printable(place.name if one == place else one.relative_to(place).as_posix())
+            name = printable(place.name if one == place else one.relative_to(place).as_posix())
             if isinstance(photo, str):
                 left_out.append((name, photo))
             else:
@@ -160,7 +160,7 @@ def own_photos(
             p.append(answer(some))
             flags.append(unseen(known, features.activations(network, some, None)))
     return OwnPhotos(
-        _printable(str(path)),
+        printable(str(path)),
         tuple(files),
         np.concatenate(images),
         np.concatenate(p) if p else np.zeros((0, 0)),
@@ -189,6 +189,6 @@ def _read(path: Path, size: int) -> np.ndarray | str:
     return read_or_reason(path, size)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name as any terminal and notebook can show it, in one line."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)

@@ -24,7 +24,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, photos
+from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, photos, review
 from mobilenet.files import replacing, write_json
 
 HERE = ROOT / "notebooks"
@@ -147,6 +147,10 @@ def _run(keep: bool) -> int:
     if keep and folder != ROOT / "dataset" / "rendered":
         raise UserError(
             "Only outputs with drawn pictures are kept: unset PHOTOS and move dataset/photos/ away."
+        )
+    if keep and review.FILE.exists():
+        raise UserError(
+            f"Only outputs with the folders' own labels are kept: move {review.NAME} away."
         )
     if keep:
         os.environ["WEIGHTS"] = "bundled"

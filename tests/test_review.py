@@ -173,16 +173,25 @@ def test_the_positive_class_may_be_another(folder):
     assert reviewed.corrected == ("class a/003.png",)
 
 
-def test_the_split_goes_by_the_labels_decided(folder):
+def test_a_decision_moves_no_other_photo_to_another_part(folder):
     plain = load_photos(folder, SIZE)
-    decide(plain, {"class a/003.png": "class b"})
+    before = {part: {plain.files[i] for i in some} for part, some in photos.split(plain, 0).items()}
+    mended, unwanted = sorted(before["train"])[::3][:2]
+    decide(plain, {mended: "class b", unwanted: None})
     reviewed = load_photos(folder, SIZE)
     parts = photos.split(reviewed, 0)
-    for index in parts.values():
-        assert set(reviewed.labels[index]) == {0, 1, 2}
-    decide(plain, {"class a/004.png": "class b"})
-    with pytest.raises(UserError, match="'class a' has 4 photos"):
+    after = {part: {reviewed.files[i] for i in some} for part, some in parts.items()}
+    assert after == before | {"train": before["train"] - {unwanted}}
+    assert reviewed.labels[reviewed.files.index(mended)] == 1
+
+
+def test_a_part_that_decisions_leave_without_a_class_is_named(folder):
+    plain = load_photos(folder, SIZE)
+    tested = [plain.files[i] for i in photos.split(plain, 0)["test"] if plain.labels[i] == 0]
+    decide(plain, dict.fromkeys(tested, "class b"))
+    with pytest.raises(UserError, match="'class a' has no test photo left by") as raised:
         photos.split(load_photos(folder, SIZE), 0)
+    assert one_sentence(raised.value)
 
 
 def test_a_decision_is_about_the_content_not_the_name(folder, tmp_path):

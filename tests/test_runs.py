@@ -11,11 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
+from conftest import draw, one_sentence, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mobilenet import ROOT, UserError, runs
+from mobilenet.photos import load_photos
 from mobilenet.training import History, Result
 
 HISTORY = History(
@@ -127,10 +128,11 @@ def test_a_run_is_called_by_what_is_not_as_in_the_newest():
     ]  # fmt: skip
 
 
-def test_photos_and_weights_are_told_by_what_is_in_them(small, photos):
+def test_photos_are_told_by_what_is_in_them(photos):
     same = replace(photos, images=photos.images.copy())
-    assert runs.photos_of(same) == runs.photos_of(photos)
-    assert runs.photos_of(photos)["count"] == len(photos)
+    val = photos.subset(np.arange(2))
+    assert runs.photos_of(same, val) == runs.photos_of(photos, val)
+    assert runs.photos_of(photos, val)["count"] == len(photos)
     changed = photos.images.copy()
     changed[3, 5, 5, 0] ^= 1
     others = [
@@ -139,7 +141,22 @@ def test_photos_and_weights_are_told_by_what_is_in_them(small, photos):
         photos.subset(np.arange(len(photos) - 1)),
         replace(photos, class_names=("dog", "cat")),
     ]
-    assert len({json.dumps(runs.photos_of(one)) for one in [photos, *others]}) == 5
+    each = [*((one, val) for one in [photos, *others]), (photos, photos.subset(np.arange(1, 3)))]
+    assert len({json.dumps(runs.photos_of(*one)) for one in each}) == 6
+
+
+def test_a_file_that_is_no_photo_makes_no_other_photos(tmp_path):
+    folder = write(tmp_path, draw(4))
+    before = load_photos(folder, 32)
+    (folder / "class a" / "zz.jpg").write_text("no photo")
+    after = load_photos(folder, 32)
+    assert len(after.left_out) == 1
+    val = np.arange(2)
+    assert runs.photos_of(after, after.subset(val)) == runs.photos_of(before, before.subset(val))
+    assert runs.photos_of(load_photos(folder, 64), before) != runs.photos_of(before, before)
+
+
+def test_a_backbone_is_told_by_its_weights(small):
     assert runs.backbone_of(small) == small.card() | {"digest": small.fingerprint[:12]}
 
 
@@ -159,6 +176,8 @@ def test_knobs_are_names_in_capitals():
         "CUT": "block_13_expand",
         "AUGMENTATION": {"flip": True, "rotation": 15},
         "SIZES": (1, 2),
+        "STEPS": np.int64(5),
+        "RATES": np.array([0.5]),
         "POSITIVE": None,
         "ROOT": ROOT,
         "_": 3,
@@ -172,6 +191,8 @@ def test_knobs_are_names_in_capitals():
         "CUT": "block_13_expand",
         "AUGMENTATION": {"flip": True, "rotation": 15},
         "SIZES": [1, 2],
+        "STEPS": 5,
+        "RATES": [0.5],
         "POSITIVE": None,
     }
     assert "EPOCHS" not in runs.knobs_of(scope, but=("EPOCHS",))
