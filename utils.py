@@ -145,13 +145,17 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
         bars = axes.barh(list(parts), width, left=left, color=class_colour(k))
         legend.append(bars)
         ink = "white" if class_colour(k) in (BLUE, GREY) else "black"
-        axes.bar_label(bars, label_type="center", fontsize=10, color=ink, fontweight="bold")
+        share = width / sum(counts.values()).sum()
+        fits = [n if part > 0.02 else "" for n, part in zip(width, share, strict=True)]
+        look = {"fontsize": 10, "color": ink, "fontweight": "bold"}
+        axes.bar_label(bars, fits, label_type="center", **look)
         left += width
     axes.invert_yaxis()
     axes.set_xlabel("photos")
     axes.spines[["top", "right"]].set_visible(False)
     said = [short(name, 32) for name in names]
-    figure.legend(legend, said, loc="outside upper left", ncols=min(len(names), 4), frameon=False)
+    columns = max(1, min(len(names), 72 // (max(map(len, said)) + 6)))
+    figure.legend(legend, said, loc="outside upper left", ncols=columns, frameon=False)
     return figure
 
 
@@ -162,7 +166,7 @@ def learning_curves(head: History, tuned: History | None = None) -> Figure:
     stages = [head] if tuned is None else [head, tuned]
     alt = "Learning curves: loss and accuracy on training and validation photos by epoch"
     alt += "." if tuned is None else ", the start of fine-tuning marked."
-    figure, (losses, accuracies) = new_figure(WIDEST, 3.4, alt, 1, 2)
+    figure, (losses, accuracies) = new_figure(WIDEST, 3.7, alt, 1, 2)
     start = 0
     for number, stage in enumerate(stages):
         for axes, train, val in (
@@ -175,7 +179,15 @@ def learning_curves(head: History, tuned: History | None = None) -> Figure:
             axes.plot(epochs, val, color="black", **({"label": "validation"} | label))
             kept = {"label": "weights kept"} | label
             axes.plot(
-                start + stage.best, val[stage.best], "o", ms=9, mfc="none", color=RED, mew=2, **kept
+                start + stage.best,
+                val[stage.best],
+                "o",
+                ms=9,
+                mfc="none",
+                color=RED,
+                mew=2,
+                clip_on=False,
+                **kept,
             )
             if number:
                 axes.axvline(
@@ -188,7 +200,8 @@ def learning_curves(head: History, tuned: History | None = None) -> Figure:
         axes.grid(alpha=0.3)
     losses.set_ylim(bottom=0)
     accuracies.set_ylim(top=1.01)
-    accuracies.legend(fontsize=9, loc="lower right")
+    handles, labels = accuracies.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -221,7 +234,7 @@ def own_words(own: OwnPhotos) -> str:
             lines.append(f"⚠ unlike the training photos: {odd} of {count}, believe no P of theirs.")
         if count > shown:
             lines.append(f"The first {shown} are shown, {count - shown} more are not.")
-    else:
+    elif not own.left_out:
         lines = [
             f"There are no photos that can be read in {own.place}: put some there, or name another "
             "place, and run this cell again."

@@ -6,15 +6,20 @@ A figure carries a sentence of alt text as its label; `show(figure)` puts both i
 import base64
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 # Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
 CLASS_COLOURS = (BLUE, ORANGE, "#cc79a7", "#56b4e9", "#8c6d00", GREY)
 WIDEST = 8.8  # inches, what JupyterLab has beside its list of files in a window of 1280 × 800
+LETTER = 6.4  # points, the width of a usual one of 9 points
+BOLD = FontProperties(weight="bold")
 DPI = 96  # a point is then the size that a browser gives it
 
 
@@ -30,6 +35,7 @@ def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: in
     window and no global list, so that a cell run twice leaks nothing.
     """
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # inches; thick frames are drawn whole
     figure.set_label(alt)
     return figure, figure.subplots(rows, columns, **subplots)
 
@@ -46,7 +52,7 @@ def show(figure: Figure) -> None:
     kind = "image/png"
     if any(axes.get_gid() == "photo" for axes in figure.axes):
         picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
-        picture.save(buffer, "JPEG", quality=88, subsampling=0)
+        picture.save(buffer, "JPEG", quality=85, subsampling=0)
         kind = "image/jpeg"
     alt = figure.get_label()
     data = {kind: base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
@@ -69,8 +75,34 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     display({"text/markdown": markdown, "text/plain": plain}, raw=True)
 
 
-def short(name: str, limit: int = 14, end: int = 0) -> str:
-    """A name of at most `limit` characters, of which, if some are left out, `end` are its last."""
-    if len(name) > limit:
-        name = name[: limit - 1 - end] + "…" + name[len(name) - end :]
+def short(name: str, limit: int = 14) -> str:
+    """A name in one line of at most `limit` letters, and no wider than that many of usual width.
+
+    □ stands for a letter that the figures' font lacks.
+    """
+    letters = _letters()
+    name = "".join(letter if ord(letter) in letters else "□" for letter in printable(name))
+    cut = limit
+    while len(name) > cut or width(name[:cut]) > LETTER * limit:
+        cut -= 1
+        if width(name[:cut] + "…") <= LETTER * limit:
+            name = name[:cut] + "…"
+            break
     return name.replace("$", r"\$")  # else matplotlib takes what is between two for a formula
+
+
+def printable(name: str) -> str:
+    """A name as any terminal and notebook can show it, in one line."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+
+
+@lru_cache(maxsize=4096)
+def width(text: str) -> float:
+    """Of a line of bold letters of 9 points, in points."""
+    return TextPath((0, 0), text.replace("$", r"\$"), size=9, prop=BOLD).get_extents().width
+
+
+@lru_cache
+def _letters() -> dict[int, int]:
+    """The letters that the figures' font has."""
+    return get_font(findfont("DejaVu Sans")).get_charmap()

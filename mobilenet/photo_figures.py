@@ -8,22 +8,20 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
 from PIL import Image
 
 from mobilenet import UserError
-from mobilenet.canvas import GREEN, GREY, RED, WIDEST, class_colour, new_figure, short
+from mobilenet.canvas import GREEN, GREY, RED, WIDEST, class_colour, new_figure, short, width
 from mobilenet.photos import Photos
 from mobilenet.training import confusion, cross_entropy
-from mobilenet.unseen import OwnPhotos, printable
+from mobilenet.unseen import OwnPhotos
 
 PHOTO_INCHES = 1.345  # of one photo in a grid, of which six stand side by side
 THUMBNAIL = 0.5  # inches, the smallest that still shows what a photo is of
 THUMBNAILS = 24  # at most, on a map of dots
 PANEL = 0.8  # the height of a map of dots, in widths
-SHAPES = "os^Dv*"  # of the dots, a class each
+SHAPES = "os^Dv*P"  # of the dots, a class each; they and the colours repeat after 42 together
 DASHES = (0, (2, 0.6))
 JUDGED = {True: (GREEN, 1.5, "-"), False: (RED, 4, DASHES)}  # the frame of right and of wrong
 ROWS = 4  # so many photos high are pictures that show a row of each
@@ -176,18 +174,15 @@ def own_grid(own: OwnPhotos, class_names: Sequence[str]) -> Figure:
 
 def _file_name(file: str) -> str:
     """A file's name as wide as a photo at most, without its middle if it is longer: what tells
-    photos apart is often the end. □ stands for a letter that the figures' font lacks.
+    photos apart is often the end.
     """
-    letters = get_font(findfont("DejaVu Sans")).get_charmap()
-    bold = FontProperties(weight="bold")  # the widest it is shown in
-    whole = printable(file.rsplit("/", 1)[-1])
-    whole = "".join(letter if ord(letter) in letters else "□" for letter in whole)
+    whole = file.rsplit("/", 1)[-1]
     for start in range(12, -1, -1):
         cut = f"{whole[:start]}…{whole[-start - 4 :]}"
-        name = short(min(whole, cut, key=len), 40)
-        if TextPath((0, 0), name, size=9, prop=bold).get_extents().width < 72 * PHOTO_INCHES:
+        name = min(whole, cut, key=len)
+        if width(name) < 72 * PHOTO_INCHES:
             break
-    return name
+    return short(name, 40)
 
 
 def _mark(right: bool) -> str:
@@ -227,7 +222,7 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
         axes.add_patch(Rectangle(corner, width, height, fc=shades[row, column], ec=GREY))
         mine = ranks[(photos.labels[ranks] == row) & (guesses[ranks] == column)]
         _fill(axes, photos, mine[::-1] if right else mine, right, (*corner, width, height), head)
-    axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="equal", gid="photo")
+    axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="equal", gid="photo" if some else None)
     middles, said = np.arange(len(names)) + 0.5, [short(name) for name in names]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(middles * width, said, **({} if len(names) < 8 else slanted))
@@ -249,13 +244,13 @@ def _fill(axes, photos: Photos, mine: np.ndarray, right: bool, cell, head: float
         edges = (left + 0.02, left + end, top + end, top + 0.02)
         axes.imshow(photos.images[i], extent=edges, zorder=2)
     colour, line, style = JUDGED[right]
-    said, middle = f"{count} {_mark(right)}" if count or right else "0", y + head / 2 + 0.02
-    ink = {"color": colour if count or right else GREY, "fontsize": 11, "fontweight": "bold"}
+    said, middle = f"{count} {_mark(right)}" if count else "0", y + head / 2 + 0.02
+    ink = {"color": colour if count else GREY, "fontsize": 11, "fontweight": "bold"}
     axes.text(x + 0.1, middle, said, va="center", **ink)
     if places and count > len(places):
         more = f"+ {count - len(places)}" + (" more" if width > 1.5 else "")
         axes.text(x + width - 0.1, middle, more, fontsize=9, ha="right", va="center")
-    if count:
+    if count and width > 0.5:
         look = {"fill": False, "ec": colour, "lw": min(line, 2.5), "ls": style}
         axes.add_patch(Rectangle((x + 0.04, y + 0.04), width - 0.08, height - 0.08, **look))
 
@@ -389,7 +384,10 @@ def feature_map(photos: Photos, maps: dict[str, tuple[np.ndarray, float]]) -> Fi
         width * len(maps), width * PANEL + 0.65, alt, 1, len(maps), squeeze=False
     )
     side = THUMBNAIL / width
-    places = [_placed(points, side) for points, _ in maps.values()]
+    first, *_ = (points for points, _ in maps.values())
+    # Which way is up is nobody's: as in the first, so that only what moved looks moved.
+    turned = [p * np.where((p * first).sum(axis=0) < 0, -1, 1) for p, _ in maps.values()]
+    places = [_placed(points, side) for points in turned]
     shown = _apart(places, _in_turn(photos), 1.15 * side)
     dot = 60 if len(photos) <= 100 else 25 if len(photos) <= 1000 else 10
     for axes, (name, (_, share)), points, mine in zip(

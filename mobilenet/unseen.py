@@ -29,6 +29,7 @@ import numpy as np
 
 from mobilenet import UserError, features, from_root, predict
 from mobilenet.backbone import Backbone
+from mobilenet.canvas import printable
 from mobilenet.explain import similarity
 from mobilenet.photos import is_hidden, is_photo, read_or_reason
 from mobilenet.progress import progress
@@ -187,8 +188,3 @@ def _read(path: Path, size: int) -> np.ndarray | str:
     if not is_photo([path.name]):
         return "it is no JPEG, PNG, WebP, GIF or BMP by its name"
     return read_or_reason(path, size)
-
-
-def printable(name: str) -> str:
-    """A name as any terminal and notebook can show it, in one line."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
