@@ -32,7 +32,7 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
 START = 120  # seconds, on a busy machine
-RUN = 300_000  # milliseconds, a whole notebook
+RUN = 300_000
 
 # --- JupyterLab ---
 
@@ -174,7 +174,8 @@ def open_notebook(page, address: str, cells: int) -> None:
     page.wait_for_function(
         "count => document.querySelectorAll('.jp-Notebook .jp-Cell').length === count", arg=cells
     )
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    # The toolbar already calls a kernel idle while it is being connected, the line below does not.
+    page.wait_for_selector("#jp-main-statusbar :text('| Idle')")
 
 
 def save(page) -> None:
@@ -185,18 +186,25 @@ def save(page) -> None:
 
 def wait_until_run(page, counts: dict[int, int]) -> None:
     """Wait until code cells show these execution counts, {cell: count}, or any cell an error."""
-    page.wait_for_function(
-        """counts => {
-            const cells = [...document.querySelectorAll('.jp-CodeCell')];
-            const prompt = i => cells[i].querySelector('.jp-InputPrompt').textContent.trim();
-            const idle = '.jp-Notebook-ExecutionIndicator[data-status=idle]';
-            return document.querySelector(idle)
-                && (document.querySelector('.jp-Notebook [data-mime-type$="jupyter.error"]')
-                    || Object.keys(counts).every(i => prompt(i) === `[${counts[i]}]:`));
-        }""",
-        arg={str(cell): count for cell, count in counts.items()},
-        timeout=RUN,
-    )
+    from playwright.sync_api import TimeoutError
+
+    prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+    try:
+        page.wait_for_function(
+            f"""counts => {{
+                const said = {prompts}.map(prompt => prompt.textContent.trim());
+                const idle = '.jp-Notebook-ExecutionIndicator[data-status=idle]';
+                return document.querySelector(idle)
+                    && (document.querySelector('.jp-Notebook [data-mime-type$="jupyter.error"]')
+                        || Object.keys(counts).every(i => said[i] === `[${{counts[i]}}]:`));
+            }}""",
+            arg={str(cell): count for cell, count in counts.items()},
+            timeout=RUN,
+        )
+    except TimeoutError:
+        said = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+        status = page.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status")
+        pytest.fail(f"the cells say {said} instead of {counts}, the kernel is {status}")
 
 
 def wait_for_pictures(page) -> None:
