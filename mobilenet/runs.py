@@ -29,6 +29,7 @@ FOLDER = from_root(os.environ.get("MOBILENET_LOG") or str(BUILD / "log"))
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 PLAIN = (str, int, float, bool, type(None))
 HIGHEST = 1e30  # loss or seconds; whoever draws need not mind infinity
+MOST = 4  # knobs with a column each; more share one, which a page has room for
 WIDEST = 32  # letters of a value in a table
 MISSING = "–"  # the value of a knob that the notebook did not have at that run
 
@@ -203,22 +204,25 @@ def same(*values: Any) -> bool:
 
 def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     """Runs, the newest first, as the header and the rows of a Markdown table: what is not as in
-    the first is bold, the best has a star.
+    the first is bold, the best has a star. Many knobs that differ are told in one column.
     """
     columns, good = differing(runs), best(runs)
-    header = ["run", "when", *columns]
+    header = ["run", "when", *(columns if len(columns) <= MOST else ["knobs"])]
     header += ["val right", "95 % interval", "val loss", "training", "times run"]
     rows = []
     for i, run in enumerate(runs):
-        cells = []
-        for values in columns.values():
+        cells = {}
+        for name, values in columns.items():
             said = [(_escaped(text), apart) for text, apart in _said(values[i], values[0])]
-            cells.append(", ".join(f"**{text}**" if apart else text for text, apart in said))
+            cells[name] = ", ".join(f"**{text}**" if apart else text for text, apart in said)
+        if len(columns) > MOST:
+            there = {name: text for name, text in cells.items() if columns[name][i] != MISSING}
+            cells = {"knobs": ", ".join(f"{name} {text}" for name, text in there.items())}
         when = _when(run.when, runs[0].when) if i else "newest"
         right = f"{run.correct} of {run.total}"
         right = f"★ **{right}**" if run is good and len(runs) > 1 else right
         figures = [right, run.result.percent(), f"{run.loss:.4f}", f"{run.seconds:.1f} s"]
-        rows.append([str(i + 1), when, *cells, *figures, str(run.times)])
+        rows.append([str(i + 1), when, *cells.values(), *figures, str(run.times)])
     return header, rows
 
 

@@ -268,6 +268,15 @@ def test_the_table_tells_what_was_turned_and_what_is_best(log, outputs, capsys):
     assert len({line.index(" of 50") for line in plain[1:]} | {0}) <= 4
 
 
+def test_many_knobs_share_a_column(log, outputs):
+    remember(dict.fromkeys("ABCDEF", 1))
+    remember(dict.fromkeys("ABCDE", 2))
+    utils.show_runs("03")
+    newest, other = cells(outputs)
+    assert newest["knobs"] == "A 2, B 2, C 2, D 2, E 2"
+    assert other["knobs"] == "A **1**, B **1**, C **1**, D **1**, E **1**, F **1**"
+
+
 def test_an_older_best_stays_in_sight(log, outputs):
     remember({"EPOCHS": 30}, 50)
     for epochs in range(1, 6):
