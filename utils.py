@@ -64,7 +64,7 @@ from mobilenet.training import (
     probabilities,
     wilson_interval,
 )
-from mobilenet.unseen import OwnPhotos, own_photos
+from mobilenet.unseen import OwnPhotos
 
 # Handed on: notebooks call them from here.
 __all__ = [
@@ -80,7 +80,6 @@ __all__ = [
     "losses_plot",
     "neighbour_grid",
     "own_grid",
-    "own_photos",
     "passages_plot",
     "photo_grid",
     "prediction_grid",

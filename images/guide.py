@@ -10,7 +10,6 @@ import base64
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -33,7 +32,7 @@ PICTURES = {
 }
 
 
-def pictures(turns: Sequence[tuple[str, str]] = TURNS) -> dict[str, bytes]:
+def pictures() -> dict[str, bytes]:
     """Each picture by its name in this folder, after the notebook was run and the knobs turned."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -41,8 +40,9 @@ def pictures(turns: Sequence[tuple[str, str]] = TURNS) -> dict[str, bytes]:
     code = code[:saves]
     knobs, shown = code[1], {}
     first = next(i for i, cell in enumerate(code) if "utils.log_run(" in cell.source)
-    cells = [*code, *(len(turns) * [None, *code[first:]])]
-    left = iter(turns)
+    steps = [(cell, None) for cell in code]
+    for turn in TURNS:
+        steps += [(knobs, turn), *((cell, None) for cell in code[first:])]
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -51,11 +51,9 @@ def pictures(turns: Sequence[tuple[str, str]] = TURNS) -> dict[str, bytes]:
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     )
     with client.setup_kernel():
-        for cell in progress(cells, len(cells), "Cells"):
-            if cell is None:
-                old, new = next(left)
-                knobs.source = knobs.source.replace(old, new)
-                cell = knobs
+        for cell, turn in progress(steps, len(steps), "Cells"):
+            if turn:
+                cell.source = cell.source.replace(*turn)
             client.execute_cell(cell, notebook.cells.index(cell))
     for cell in code:
         for call, name in PICTURES.items():

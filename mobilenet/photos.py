@@ -310,11 +310,12 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
     rng = np.random.default_rng(seed)
     parts = {part: [] for part in PARTS}
-    names = (photos.class_names[label] for label in photos.labels)
-    dealt = dict(zip(photos.files, names, strict=True))
     if photos.sums:
         decided = [file for file, reason in photos.left_out if reason == review.REASON]
         dealt = {file: review.folder_of(file) for file in (*photos.files, *decided)}
+    else:  # they come from no folder
+        names = (photos.class_names[label] for label in photos.labels)
+        dealt = dict(zip(photos.files, names, strict=True))
     position = {file: i for i, file in enumerate(photos.files)}
     for name in sorted(photos.class_names):
         mine = sorted(file for file, folder in dealt.items() if folder == name)

@@ -79,7 +79,8 @@ def check_unturned(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -
 
     then: as `knobs_of` gave them when it was made. now: globals().
     """
-    turned = [name for name in then if not same(then[name], knobs_of(now).get(name, MISSING))]
+    found = knobs_of(now)
+    turned = [name for name in then if not same(then[name], found.get(name, MISSING))]
     if turned:
         raise UserError(
             f"{', '.join(turned)} was turned since {what} was made: run the cells from there on."

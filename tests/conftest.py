@@ -90,6 +90,18 @@ def pooled(small, photos):
     return saved.mean(axis=(2, 3), dtype=np.float32)
 
 
+@pytest.fixture
+def outputs(monkeypatch):
+    """What cells display: (data, metadata) of each output."""
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+
+    publisher = CapturingDisplayPublisher()
+    monkeypatch.setattr(InteractiveShell.instance(), "display_pub", publisher)
+    yield publisher.outputs
+    InteractiveShell.clear_instance()
+
+
 @pytest.fixture(scope="class")
 def figure(request):
     """The figure that the class calls so in its FIGURES, drawn."""

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from conftest import draw, one_sentence
 from figure_contract import FigureContract
-from IPython.core.displaypub import CapturingDisplayPublisher
-from IPython.core.interactiveshell import InteractiveShell
 
 import utils
 from mobilenet import UserError, explain, runs
@@ -191,15 +189,6 @@ def log(tmp_path, monkeypatch):
     """An empty log."""
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def outputs(monkeypatch):
-    """What cells display: (data, metadata) of each output."""
-    publisher = CapturingDisplayPublisher()
-    monkeypatch.setattr(InteractiveShell.instance(), "display_pub", publisher)
-    yield publisher.outputs
-    InteractiveShell.clear_instance()
 
 
 def cells(outputs):

@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figure_contract import FigureContract
-from IPython.core.displaypub import CapturingDisplayPublisher
-from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 from PIL import Image
 from test_looking import FIGURES as LOOKING
@@ -199,16 +197,6 @@ def test_grids_show_photos_of_each_class_once():
 
 
 # --- What a notebook gets ---
-
-
-@pytest.fixture
-def outputs(monkeypatch):
-    """What cells display: (data, metadata) of each output."""
-    publisher = CapturingDisplayPublisher()
-    shell = InteractiveShell.instance()
-    monkeypatch.setattr(shell, "display_pub", publisher)
-    yield publisher.outputs
-    InteractiveShell.clear_instance()
 
 
 @pytest.mark.parametrize(
