@@ -23,6 +23,7 @@ from mobilenet.canvas import (
     WIDEST,
     class_colour,
     new_figure,
+    printable,
     short,
     show,
     show_table,
@@ -106,7 +107,7 @@ def describe(photos: Photos) -> str:
     counts = np.bincount(photos.labels, minlength=len(photos.class_names))
     each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
     lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
-    lines += [f"  left out: {file} ({reason})" for file, reason in photos.left_out[:10]]
+    lines += [f"  left out: {printable(file)} ({reason})" for file, reason in photos.left_out[:10]]
     decided = sum(reason == review.REASON for _, reason in photos.left_out)
     if photos.corrected or decided:
         lines.append(

@@ -54,5 +54,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        data = json.dumps(value, indent=2).encode()
     with replacing(path) as new:
-        new.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        new.write_bytes(data + b"\n")

@@ -8,8 +8,10 @@ import hashlib
 import io
 import json
 import os
+import stat
 import struct
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +30,7 @@ from mobilenet.progress import progress
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
+TRIES = 3  # of a file that changes while it is read
 DECODINGS = 1  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
@@ -131,12 +134,22 @@ def is_photo(parts: Sequence[str]) -> bool:
 
 
 def list_photos(folder: Path) -> Iterator[Path]:
-    """Paths of the photos below a folder, nested ones too, sorted, by their suffix."""
+    """Paths of the photos below a folder, nested ones too, sorted, by their suffix. Pipes, sockets
+    and devices are passed over; a link to nowhere is not.
+    """
     for path, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
-            if not is_hidden(name) and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(path) / name
+            file = Path(path) / name
+            if is_photo([name]) and not _is_waited_for(file):
+                yield file
+
+
+def _is_waited_for(path: Path) -> bool:
+    """Whether it is known to be a pipe, a socket or a device, which may never answer."""
+    with suppress(OSError):  # what cannot be looked at is named when it is read
+        return not stat.S_ISREG(path.stat().st_mode)
+    return False
 
 
 def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
@@ -241,14 +254,21 @@ def _decoded(paths: Sequence[Path], size: int) -> tuple[cache.Rows, dict[int, st
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         sums = list(progress(pool.map(_sha256, paths), len(paths), "Files"))
-        of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
-        name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
-        with suppress(*DAMAGE):  # not there, or damaged: made anew
-            return *_kept(name, len(paths)), sums
-        decoded = pool.map(lambda item: _decode(*item, size), zip(paths, sums, strict=True))
-        shown = progress(decoded, len(paths), "Photos")
-        cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
-        return *_kept(name, len(paths)), sums
+        tries = Counter()
+        while True:
+            of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
+            name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
+            with suppress(*DAMAGE):  # not there, or damaged: made anew
+                return *_kept(name, len(paths)), sums
+            decoded = pool.map(lambda item: _decode(*item, size), zip(paths, sums, strict=True))
+            shown = progress(decoded, len(paths), "Photos")
+            try:
+                cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
+            except _Changed as changed:
+                # What is kept under a name must be what was hashed: hash anew, or do without.
+                i = paths.index(changed.path)
+                tries[i] += 1
+                sums[i] = _sha256(changed.path) if tries[i] < TRIES else ""
 
 
 def _kept(name: str, count: int) -> tuple[cache.Rows, dict[int, str]]:
@@ -257,21 +277,27 @@ def _kept(name: str, count: int) -> tuple[cache.Rows, dict[int, str]]:
     return cache.Rows(array, np.arange(count), name), reasons
 
 
+class _Changed(Exception):
+    """A file is not what it was when it was hashed."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.path = path
+
+
 def _decode(path: Path, sha256: str, size: int) -> np.ndarray | str:
     """What `read_or_reason` reads, of the very bytes that were hashed."""
     try:
         content = path.read_bytes()
     except OSError as error:
         if sha256:
-            raise _changed(path) from error
+            raise _Changed(path) from error
         return _reason(error)
+    if not sha256:
+        return "it changed while it was read"
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise _changed(path)
+        raise _Changed(path)
     return read_or_reason(io.BytesIO(content), size)
-
-
-def _changed(path: Path) -> UserError:
-    return UserError(f"{str(path)!r} changed while it was read: run this again.")
 
 
 def _rows(decoded: Iterable[np.ndarray | str], size: int, reasons: dict) -> Iterator[list]:
