@@ -40,6 +40,7 @@ FEWEST = 5  # photos in a class, so that each part and each of five folds gets o
 # Megapixels that take less than a gigabyte of memory, by format: a JPEG is decoded at a fraction of
 # its size. No other format is looked for: Pillow would start Ghostscript for one of them.
 LARGEST = {"JPEG": 110, "PNG": 64, "GIF": 64, "BMP": 64, "WEBP": 40}
+RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
 SCANS = 100  # of a JPEG: more than programs write, and a small file of more may take hours
 MARKER = re.compile(rb"\xff[^\0\1\xff\xd0-\xd8]")  # that are followed by a length, or the end
 _one_large = threading.Lock()  # photos of a quarter of that or more are decoded one at a time
@@ -185,7 +186,8 @@ def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
 def _share(image: Image.Image) -> float:
     """How much an opened photo has of the megapixels that it may have; ValueError if too much."""
     jpeg = isinstance(image, JpegImageFile)
-    most = LARGEST["JPEG" if jpeg else image.format]
+    runs = image.tile and image.tile[0][0] == "bmp_rle"
+    most = RUNS if runs else LARGEST["JPEG" if jpeg else image.format]
     share = image.width * image.height / (most * 1e6)
     if share > 1:
         raise ValueError(f"it has more than {most} megapixels")
