@@ -40,6 +40,7 @@ FEWEST = 5  # photos in a class, so that each part and each of five folds gets o
 # Megapixels that take less than a gigabyte of memory, by format: a JPEG is decoded at a fraction of
 # its size. No other format is looked for: Pillow would start Ghostscript for one of them.
 LARGEST = {"JPEG": 110, "PNG": 64, "GIF": 64, "BMP": 64, "WEBP": 40}
+SIDE = 65_535  # pixels, the most of a JPEG; a line costs memory however short it is
 RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
 SCANS = 100  # of a JPEG: more than programs write, and a small file of more may take hours
 MARKER = re.compile(rb"\xff[^\0\1\xff\xd0-\xd8]")  # that are followed by a length, or the end
@@ -191,6 +192,8 @@ def _share(image: Image.Image) -> float:
     share = image.width * image.height / (most * 1e6)
     if share > 1:
         raise ValueError(f"it has more than {most} megapixels")
+    if max(image.size) > SIDE:
+        raise ValueError(f"a side of it has more than {SIDE} pixels")
     if jpeg and _scans(image.fp) > SCANS:
         raise ValueError(f"it has more than {SCANS} scans")
     return share

@@ -77,6 +77,14 @@ def test_what_is_too_large_is_named_before_it_is_decoded(kind):
     assert "megapixels" not in str(reason)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_what_is_too_long_is_named_before_it_is_decoded(kind):
+    with pytest.raises(UserError, match=f"a side of it has more than {photos.SIDE} pixels"):
+        photos.read_photo(io.BytesIO(fuzz.sized(kind, 1, photos.SIDE + 1)), 32)
+    reason = photos.read_or_reason(io.BytesIO(fuzz.sized(kind, photos.SIDE, 1)), 32)
+    assert "side" not in str(reason)
+
+
 def test_a_jpeg_of_too_many_scans():
     """20 ms for 150 bytes, if it says that it has 100 megapixels: hours for a photo's file."""
     assert photos.read_photo(io.BytesIO(fuzz.many_scans(photos.SCANS)), 32).shape == (32, 32, 3)
