@@ -37,8 +37,8 @@ TRIES = 3  # of a file that changes while it is read
 DECODINGS = 1  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
-# Megapixels that take less than a gigabyte of memory, by format: a JPEG is decoded at a fraction of
-# its size. No other format is looked for: Pillow would start Ghostscript for one of them.
+# Megapixels that take less than a gigabyte of memory, by format; up to 256 pixels a side a JPEG is
+# decoded at a fraction. No other format is looked for: for one Pillow would start Ghostscript.
 LARGEST = {"JPEG": 110, "PNG": 64, "GIF": 64, "BMP": 64, "WEBP": 40}
 SIDE = 65_535  # pixels, the most of a JPEG; a line costs memory however short it is
 RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
@@ -169,7 +169,7 @@ def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
     """A photo as uint8 (size, size, 3) RGB: upright, shorter side scaled to size, centre cropped.
 
     Transparent parts become white; of an animation the first picture is taken. Raises UserError
-    with the reason if the file cannot be read as a photo.
+    with the reason if the file cannot be read as a photo, or not within a gigabyte of memory.
     """
     try:
         with Image.open(path, formats=tuple(LARGEST)) as image:

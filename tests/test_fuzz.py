@@ -17,15 +17,15 @@ from PIL import Image
 from mobilenet import ROOT, UserError, photos
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.photos does
-CHANGES = {"decode": 3000, "scan": 150}
+CHANGES = {"decode": 3000, "scan": 100}
 GIGABYTE = 1024  # MiB, and of the whole process
 MEASURE = """
 import resource, sys
-from mobilenet import UserError, photos
-try:
-    print(photos.read_photo(sys.argv[1], 224).shape[0])
-except UserError as error:
-    print(error)
+from concurrent.futures import ThreadPoolExecutor
+from mobilenet import photos
+with ThreadPoolExecutor() as pool:
+    decoded = list(pool.map(lambda path: photos.read_or_reason(path, 224), sys.argv[1:]))
+print([getattr(one, "shape", one) for one in decoded])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
@@ -47,6 +47,16 @@ def test_the_first_photos_are_all_read():
     """Else what is changed in them would find nothing."""
     for name in fuzz.first_photos():
         photos.read_photo(fuzz.CORPUS / "decode" / name, 32)
+
+
+def test_the_first_folders_are_loaded(tmp_path):
+    for name, data in fuzz.first_folders().items():
+        fuzz.build(tmp_path / name, data)
+        if name in ("one", "none"):
+            with pytest.raises(UserError):
+                photos.load_photos(tmp_path / name, 32)
+        else:
+            assert len(photos.load_photos(tmp_path / name, 32)) >= 2
 
 
 def test_the_corpus_is_small():
@@ -165,12 +175,29 @@ def largest(name: str, path: Path) -> None:
 def test_the_largest_photo_takes_less_than_a_gigabyte(tmp_path, name):
     path = tmp_path / f"photo.{name.split()[-1]}"
     largest(name, path)
-    line = [sys.executable, "-c", MEASURE, path]
+    peak = measured([path])
+    print(f"{name}: {peak} MiB, {path.stat().st_size} bytes")
+    assert peak < (100 if name == "camera's jpg" else GIGABYTE)
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory on Linux")
+def test_large_photos_of_every_format_in_every_thread(tmp_path):
+    paths = [tmp_path / f"photo.{name.split()[-1]}" for name in ("CMYK jpg", "RGBA png", "gif")]
+    for name, path in zip(("CMYK jpg", "RGBA png", "gif"), paths, strict=True):
+        largest(name, path)
+    peak = measured(paths * 2)
+    print(f"all: {peak} MiB")
+    assert peak < GIGABYTE
+
+
+def measured(paths: list[Path]) -> int:
+    """The peak memory in MiB of a process that decodes these photos, in threads."""
+    line = [sys.executable, "-c", MEASURE, *paths]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
     said, peak = done.stdout.splitlines()
-    print(f"{name}: {peak} MiB, {path.stat().st_size} bytes")
-    assert said == "224"
-    assert int(peak) < (100 if name == "camera's jpg" else GIGABYTE)
+    assert said == str([(224, 224, 3)] * len(paths))
+    return int(peak)
 
 
 # --- Looking for more ---
