@@ -8,12 +8,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import struct
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +23,7 @@ from typing import BinaryIO
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
 from mobilenet.files import DAMAGE, write_json
@@ -34,9 +37,19 @@ TRIES = 3  # of a file that changes while it is read
 DECODINGS = 2  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
+# Megapixels that take less than a gigabyte of memory, by format; up to 256 pixels a side a JPEG is
+# decoded at a fraction. No other format is looked for: for one Pillow would start Ghostscript.
+LARGEST = {"JPEG": 110, "PNG": 64, "GIF": 64, "BMP": 64, "WEBP": 40}
+SIDE = 65_535  # pixels, the most of a JPEG; a line costs memory however short it is
+RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
+SCANS = 100  # of a JPEG: more than programs write, and a small file of more may take hours
+MARKER = re.compile(rb"\xff[^\0\1\xff\xd0-\xd8]")  # that are followed by a length, or the end
+_one_large = threading.Lock()  # photos of a quarter of that or more are decoded one at a time
+
 # What Pillow raises on damaged files; DecompressionBombError is a file of over 179 megapixels.
 UNREADABLE = (
     OSError,
+    MemoryError,
     SyntaxError,
     ValueError,
     EOFError,
@@ -165,28 +178,56 @@ def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
     """A photo as uint8 (size, size, 3) RGB: upright, shorter side scaled to size, centre cropped.
 
     Transparent parts become white; of an animation the first picture is taken. Raises UserError
-    with the reason if the file cannot be read as a photo.
+    with the reason if the file cannot be read as a photo, or not within a gigabyte of memory.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=tuple(LARGEST)) as image:
+            share = _share(image)
             # A JPEG decodes at 1/2, 1/4 or 1/8 where that is still no smaller than needed.
             image.draft(None, (size, size))
-            image = _to_rgb(ImageOps.exif_transpose(image))
-            square = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+            with _one_large if share > 0.25 else nullcontext():
+                ImageOps.exif_transpose(image, in_place=True)
+                square = ImageOps.fit(_to_rgb(image), (size, size), Image.Resampling.BICUBIC)
     except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as a photo: {_reason(error)}.") from error
     return np.asarray(square)
 
 
+def _share(image: Image.Image) -> float:
+    """How much an opened photo has of the megapixels that it may have; ValueError if too much."""
+    jpeg = isinstance(image, JpegImageFile)
+    runs = image.tile and image.tile[0][0] == "bmp_rle"
+    most = RUNS if runs else LARGEST["JPEG" if jpeg else image.format]
+    share = image.width * image.height / (most * 1e6)
+    if share > 1:
+        raise ValueError(f"it has more than {most} megapixels")
+    if max(image.size) > SIDE:
+        raise ValueError(f"a side of it has more than {SIDE} pixels")
+    if jpeg and _scans(image.fp) > SCANS:
+        raise ValueError(f"it has more than {SCANS} scans")
+    return share
+
+
+def _scans(file: BinaryIO) -> int:
+    """How many times a JPEG goes over its pixels, counted up to one more than SCANS."""
+    file.seek(0)
+    content, at, count = file.read(), 2, 0
+    while count <= SCANS and (marker := MARKER.search(content, at)) and marker[0] != b"\xff\xd9":
+        count += marker[0] == b"\xff\xda"
+        at = marker.end()
+        at += int.from_bytes(content[at : at + 2], "big")
+    return count
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
-        grey = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((grey / 257).clip(0, 255).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _reason(error: BaseException) -> str:
@@ -196,9 +237,11 @@ def _reason(error: BaseException) -> str:
         return "it is not there"
     if isinstance(error, IsADirectoryError):
         return "it is a folder without photos"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error).rstrip(".") or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:

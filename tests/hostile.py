@@ -13,8 +13,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import fuzz
 import numpy as np
 from PIL import Image
+
+from mobilenet import photos
 
 READ, PASSED, EITHER = "read", "passed over", "read, or left out with a reason"
 KINDS: dict[str, Callable[[Path], dict[str, str]]] = {}
@@ -81,7 +84,8 @@ KINDS["text"] = one("text.jpg", b"not a photo\n" * 50, "it is no JPEG")
 KINDS["a page of a server"] = one("page.jpg", b"<html><h1>404</h1></html>", "it is no JPEG")
 KINDS["PNG called jpg"] = one("really_png.jpg", content("png"), READ)
 KINDS["JPEG called png"] = one("really_jpg.png", content("jpg"), READ)
-KINDS["TIFF called jpg"] = one("tiff.jpg", content("tiff"), EITHER)
+KINDS["TIFF called jpg"] = one("tiff.jpg", content("tiff"), "it is no JPEG")
+KINDS["PostScript called jpg"] = one("eps.jpg", content("eps"), "it is no JPEG")
 KINDS["vector graphics called jpg"] = one("svg.jpg", b"<svg xmlns='x'/>", "it is no JPEG")
 KINDS["no suffix"] = one("photo", content("jpg"), PASSED)
 KINDS["suffix of a text"] = one("photo.txt", content("jpg"), PASSED)
@@ -95,6 +99,9 @@ header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
 lines = zlib.compress(bytes(1000))
 BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
 KINDS["60,000 × 60,000 pixels"] = one("bomb.png", BOMB, "pixels")
+for format_ in photos.LARGEST:
+    large = fuzz.sized(format_, 16_383, 16_383)
+    KINDS[f"{format_}, 268 megapixels"] = one(f"large.{format_}", large, "pixels")
 KINDS["1 × 1 pixel"] = one("dot.png", content("png", picture(1, 1)), READ)
 KINDS["1 × 10,000 pixels"] = one("thread.png", content("png", picture(1, 10_000)), READ)
 KINDS["10,000 × 1 pixels"] = one("line.png", content("png", picture(10_000, 1)), READ)
@@ -119,8 +126,20 @@ palette = picture(mode="P")
 KINDS["palette, transparent"] = one("palette.png", content("png", palette, transparency=3), READ)
 KINDS["grey, transparent"] = one("veil.png", content("png", picture(mode="LA")), READ)
 KINDS["progressive"] = one("steps.jpg", content("jpg", progressive=True), READ)
-arithmetic = content("jpg").replace(b"\xff\xc0", b"\xff\xc9", 1)  # says so, and is not
-KINDS["arithmetic JPEG"] = one("arithmetic.jpg", arithmetic, EITHER)
+arithmetic = (fuzz.CORPUS / "decode" / "arithmetic.jpg").read_bytes()
+KINDS["arithmetic JPEG"] = one("arithmetic.jpg", arithmetic, EITHER)  # as Pillow was built
+says_so = content("jpg").replace(b"\xff\xc0", b"\xff\xc9", 1)
+KINDS["said to be arithmetic"] = one("says_so.jpg", says_so, EITHER)
+KINDS["a thousand scans"] = one("scans.jpg", fuzz.many_scans(1000), "scans")
+for what, name in {
+    "moving PNG": "moving.png",
+    "PNG in passes": "passes.png",
+    "two pictures of a camera": "two.jpg",
+    "BMP in run lengths": "lengths.bmp",
+    "wide BMP in run lengths": "wide_lengths.bmp",
+}.items():
+    becomes = "pixels" if "wide" in what else READ
+    KINDS[what] = one(name, (fuzz.CORPUS / "decode" / name).read_bytes(), becomes)
 
 # --- What is written beside the pixels ---
 
@@ -133,6 +152,16 @@ KINDS["EXIF of nonsense"] = one("exif.jpg", content("jpg", exif=b"Exif\0\0" + b"
 KINDS["EXIF cut off"] = one("exif_cut.jpg", content("jpg", exif=b"Exif\0\0MM\0*"), READ)
 KINDS["colour profile of nonsense"] = one("icc.jpg", content("jpg", icc_profile=b"x" * 300), READ)
 KINDS["colour profile of none"] = one("icc.png", content("png", icc_profile=b"\0"), READ)
+whole, text = content("png"), zlib.compress(bytes(50_000_000), 9)
+for what, beside in {
+    "a text of 50 MB": chunk(b"zTXt", b"Comment\0\0" + text),
+    "a colour profile of 50 MB": chunk(b"iCCP", b"icc\0\0" + text),
+    "another text of 50 MB": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + text),
+}.items():
+    KINDS[what] = one(f"{what}.png", whole[:33] + beside + whole[33:], EITHER)
+entries = b"".join(struct.pack("<HHII", tag, 7, 60_000, 8) for tag in range(1000, 6000))
+repeated = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5000) + entries
+KINDS["EXIF that holds itself 5000 times"] = one("itself.jpg", content("jpg", exif=repeated), READ)
 
 # --- Names ---
 
@@ -191,6 +220,15 @@ def loop(folder):
 def itself(folder):
     link(folder, "again", folder)
     return {}
+
+
+@kind("link to a folder elsewhere")
+def folder_elsewhere(folder):
+    target = folder.parents[1] / "elsewhere"
+    target.mkdir(exist_ok=True)
+    (target / "inside.jpg").write_bytes(content("jpg"))
+    link(folder, "away", target)
+    return {"away/inside.jpg": PASSED}
 
 
 @kind("pipe")
@@ -257,8 +295,16 @@ def twice(folder):
     return {"same1.jpg": READ, "same2.jpg": READ}
 
 
+@kind("the same bytes in both classes")
+def in_both(folder):
+    other = min((folder.parent / "class b").iterdir())
+    (folder / "both.png").write_bytes(other.read_bytes())
+    return {"both.png": READ}
+
+
 @kind("the same photo saved anew")
 def anew(folder):
     (folder / "first.jpg").write_bytes(content("jpg", picture(seed=6), quality=95))
     (folder / "second.jpg").write_bytes(content("jpg", picture(seed=6), quality=40))
-    return {"first.jpg": READ, "second.jpg": READ}
+    (folder / "third.png").write_bytes(content("png", picture(seed=6)))
+    return {"first.jpg": READ, "second.jpg": READ, "third.png": READ}

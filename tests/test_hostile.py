@@ -1,6 +1,8 @@
 """A folder that holds anything: what is bad is named or passed over, and the rest is trained on."""
 
+import errno
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hostile import EITHER, KINDS, PASSED, READ, Impossible
 import utils
 from mobilenet import photos, training
 
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.photos does
 SIZE = 32
 
 
@@ -38,7 +41,7 @@ def check(loaded, found, folder="class a"):
 
 
 def test_there_are_enough_kinds():
-    assert len(KINDS) >= 60
+    assert len(KINDS) >= 110
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -47,11 +50,28 @@ def test_what_becomes_of_it(name, tmp_path):
     found = made(name, folder / "class a")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # as mobilenet.photos does
         loaded = photos.load_photos(folder, SIZE)
     check(loaded, found)
     assert sum(file.startswith("class b/") for file in loaded.files) == 3
     assert loaded.images[:].shape == (len(loaded), SIZE, SIZE, 3)
     utils.describe(loaded).encode()
+
+
+def test_a_photo_without_permission(tmp_path, monkeypatch):
+    """As if, for root may read everything; and it is asked again when it is allowed."""
+    folder = write(tmp_path / "photos", draw(3))
+    real, secret = Path.read_bytes, folder / "class a" / "001.png"
+
+    def read_bytes(path):
+        if path == secret:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        check(photos.load_photos(folder, SIZE), {"001.png": "permission denied"})
+    check(photos.load_photos(folder, SIZE), {"001.png": READ})
 
 
 def test_all_at_once_and_training_goes_on(tmp_path):
