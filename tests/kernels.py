@@ -147,12 +147,15 @@ def weights(file: Path) -> dict[str, str]:
     return found
 
 
-def draw_point(rng: np.random.Generator, seconds: Sequence[float]) -> tuple[int, float]:
+def draw_point(
+    rng: np.random.Generator, seconds: Sequence[float], cell: int | None = None
+) -> tuple[int, float]:
     """A cell and the seconds after its start, drawn by lot: half of the time all cells are as
     likely, half of the time all moments of an undisturbed run, of so many seconds a cell.
     """
-    share = np.array(seconds) / sum(seconds) if rng.random() < 0.5 else None
-    cell = int(rng.choice(len(seconds), p=share))
+    if cell is None:
+        share = np.array(seconds) / sum(seconds) if rng.random() < 0.5 else None
+        cell = int(rng.choice(len(seconds), p=share))
     return cell, float(rng.uniform(0, seconds[cell]))
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import kernels
+import nbformat
 import numpy as np
 import pytest
 from conftest import LOW, draw, write
@@ -63,10 +64,17 @@ def test_the_order_of_notebooks_changes_no_bit(tmp_path):
     assert run_in_order(project, (b, a, c), 3) == first
 
 
+def test_the_notebook_says_what_may_differ_between_machines():
+    notebook = nbformat.read(ROOT / "notebooks" / f"{TRAINING[0]}.ipynb", as_version=4)
+    prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert "on the same machine gives the same weights" in prose
+    assert "Another kind of processor" in prose
+
+
 # --- What kept activations owe to the pass that made them ---
 
 
-@pytest.mark.parametrize("low", [LOW, "block_6_expand", "block_13_expand", "Conv_1"])
+@pytest.mark.parametrize("low", [LOW, "block_13_expand"])
 def test_what_else_a_pass_keeps_changes_no_bit(small, low):
     """Else the same knobs would give other weights after a notebook with another cut."""
     images = draw(20).images
@@ -119,6 +127,7 @@ def trained(data: Path, out: Path, hash_seed: int, *options: str) -> dict:
     return kernels.made(out.parent)
 
 
+@pytest.mark.faults
 def test_from_scratch_by_command(data, tmp_path):
     """Two full runs and one that is stopped by Ctrl-C after its first epoch and gone on with."""
     runs = [tmp_path / str(i) / "build" for i in range(3)]
