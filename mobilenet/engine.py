@@ -3,7 +3,8 @@
     from mobilenet.engine import keras, tf
 
 TensorFlow's C++ side writes to file descriptor 2 before its own log level counts, so the
-descriptor is put aside while it loads; what it said is shown if the import fails.
+descriptor is put aside while it loads; what it said is shown if the import fails. An interrupt
+waits until both are loaded.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import tempfile
 
 from mobilenet import from_root
+from mobilenet.interrupts import held
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Keras reads this when it is imported; the networks here are written for TensorFlow.
@@ -21,7 +23,7 @@ if os.environ.get("KERAS_HOME"):
 
 sys.stderr.flush()
 _stderr = os.dup(2)
-with tempfile.TemporaryFile() as _said:
+with held(), tempfile.TemporaryFile() as _said:
     os.dup2(_said.fileno(), 2)
     try:
         import keras
