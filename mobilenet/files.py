@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ DAMAGE = (
     RuntimeError,
     NotImplementedError,
     EOFError,
+    SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
