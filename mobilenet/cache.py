@@ -2,13 +2,17 @@
 
 A file is named by a digest of all that decides what is in it, and written whole or not at all. To
 be read it is mapped into memory, so that what is not asked for takes none, and more of it than
-the memory holds does no harm. After the array, in JSON, stand a note and the sha256 of both.
+the memory holds does no harm. After the array, in JSON, stand a note and the sha256 of the name and
+both, so that neither damage nor another array's file is taken for it.
 """
 
 import hashlib
 import io
 import json
+import math
 import mmap
+import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from mobilenet import BUILD
-from mobilenet.files import replacing
+from mobilenet.files import DAMAGE, replacing
 
 FOLDER = BUILD / "cache"
 LIMIT = 4_000_000_000  # bytes; above it the files that were not asked for longest are removed
 CHUNK = 1 << 20  # bytes
-_whole = set()  # files that this process has found to be what was written
+_whole = {}  # what tells whether a file was touched since this process found it to be whole
 
 
 class Rows:
@@ -77,23 +81,47 @@ def path(name: str) -> Path:
 
 def read(name: str) -> tuple[np.ndarray, Any]:
     """An array that `write` kept, mapped and read-only, and the note. Raises one of `files.DAMAGE`
-    if it is not there or not as it was written.
+    if it is not there or, which is printed, not as it was written.
     """
     file = path(name)
-    array = np.load(file, mmap_mode="r")
     with file.open("rb") as whole:
-        end = whole.seek(array.offset + array.nbytes)
-        said = json.loads(whole.read())
-        if (file, end, inode := file.stat().st_ino) not in _whole:
-            whole.seek(0)
-            found = _sha256(whole, end)
-            found.update(json.dumps(said["note"]).encode())
-            if said["sha256"] != found.hexdigest():
-                raise ValueError(f"{file} is damaged")
-            _whole.add((file, end, inode))
-    with suppress(OSError):  # where nothing may be written
-        file.touch()  # the last to go
-    return array, said["note"]
+        try:
+            found = _checked(name, whole)
+        except OSError:
+            raise
+        except DAMAGE:
+            print(f"{FOLDER.name}/{file.name} is damaged or of another version: it is made anew.")
+            raise
+        with suppress(OSError):  # where nothing may be written
+            now = time.time_ns()  # finer than the disk's clock, so that a later change shows
+            os.utime(file, ns=(now, now))  # the last to go
+        _whole[file] = _state(whole)
+    return found
+
+
+def _checked(name: str, whole: Any) -> tuple[np.ndarray, Any]:
+    """The array and the note of an open file, whose every byte is what was written."""
+    if np.lib.format.read_magic(whole) != (1, 0):
+        raise ValueError
+    shape, _, dtype = np.lib.format.read_array_header_1_0(whole)
+    start, state = whole.tell(), _state(whole)
+    end = start + math.prod(shape) * dtype.itemsize
+    if not start <= end <= state[1]:
+        raise ValueError
+    whole.seek(end)
+    said = json.loads(whole.read())
+    if _whole.get(path(name)) != state:
+        whole.seek(0)
+        found = _sha256(whole, end)
+        found.update(json.dumps([name, said["note"]]).encode())
+        if said["sha256"] != found.hexdigest():
+            raise ValueError
+    return np.memmap(whole, dtype, "r", start, shape), said["note"]
+
+
+def _state(whole: Any) -> tuple[int, int, int]:
+    about = os.fstat(whole.fileno())
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _sha256(file: Any, end: int) -> Any:
@@ -125,8 +153,8 @@ def write(
                 data = (b"" if k else _header(part, leading)) + part.tobytes()
                 out.write(data)
                 sum_.update(data)
-        for out, sum_ in zip(outs, sums, strict=True):
-            sum_.update(json.dumps(note).encode())
+        for name, out, sum_ in zip(names, outs, sums, strict=True):
+            sum_.update(json.dumps([name, note]).encode())
             out.write(json.dumps({"note": note, "sha256": sum_.hexdigest()}).encode())
     _forget({path(name) for name in names})
 

@@ -1,6 +1,7 @@
 """What the commands share: one sentence for whatever goes wrong, and never a traceback."""
 
 import argparse
+import errno
 import math
 import os
 import platform
@@ -61,7 +62,9 @@ def run(work: Callable[[], int]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()  # here, where an error can still be said
+        return code
     except BrokenPipeError:  # the reader, `head` perhaps, has had enough
         _drop_output()
         return 0
@@ -72,7 +75,9 @@ def run(work: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {error.strerror or error}.", file=sys.stderr)
+        where = f"{error.filename} cannot be read or written: " if error.filename else ""
+        todo = ": free some space" if error.errno == errno.ENOSPC else ""
+        print(f"error: {where}{error.strerror or error}{todo}.", file=sys.stderr)
         _drop_output()
         return 1
 

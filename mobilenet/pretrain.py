@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenet import BUILD, UserError, backbone, command
-from mobilenet.files import DAMAGE, replacing
+from mobilenet.files import DAMAGE, read_arrays, replacing
 from mobilenet.photos import UNREADABLE, is_photo, list_photos
 from mobilenet.progress import ahead, progress
 
@@ -266,8 +266,7 @@ def pretrain(
     learned = [*student.variables, *(v for layer in predictors for v in layer.variables)]
     saved, run = out.with_suffix(".state.npz"), [len(pool), seed, repr(phases)]
     done, state = _restore(saved, run) if saved.exists() else (0, [])
-    for variable, value in zip(learned, state, strict=False):
-        variable.assign(value)
+    _put(state, learned, saved)
     end = 0
     for phase in phases:
         begin, end = end, end + len(phase.sizes)
@@ -276,8 +275,7 @@ def pretrain(
         compile_for(trainer, phase)
         moments = trainer.optimizer.variables
         if done > begin:
-            for variable, value in zip(moments, state[len(learned) :], strict=True):
-                variable.assign(value)
+            _put(state[len(learned) :], moments, saved)
         weights = np.float32(BATCH * [[phase.lower] * (len(HINTS) - 1) + [1, 1]])
         first, losses = max(done, begin), []
         made = batches(pool, phase.sizes[first - begin :], phase.mixed, first, seed)
@@ -293,7 +291,7 @@ def pretrain(
                 losses.clear()
     scale_features(student, sample)
     backbone.write_weights(student, out)
-    saved.unlink()
+    saved.unlink(missing_ok=True)
     print(f"The weights are in {out}.")
     return 0
 
@@ -301,15 +299,26 @@ def pretrain(
 def _restore(saved: Path, run: list[Any]) -> tuple[int, list[np.ndarray]]:
     """(steps that are done, values of the variables) of a saved state."""
     try:
-        with np.load(saved) as arrays:
-            about, *values = (arrays[name] for name in arrays.files)
+        about, *values = read_arrays(saved)
         step, *made_by = json.loads(str(about))
     except DAMAGE as error:
-        raise UserError(f"{saved} is damaged: delete it to begin anew.") from error
+        raise _damaged(saved) from error
     if made_by != run:
         raise UserError(f"{saved} is of another run: delete it, or name another file by --out.")
     print(f"Going on after step {step}.", flush=True)
     return step, values
+
+
+def _put(values: list[np.ndarray], variables: list[Any], saved: Path) -> None:
+    """Give variables the first of the values; those of a fresh start are none."""
+    for variable, value in zip(variables, values, strict=False):
+        if value.shape != tuple(variable.shape):
+            raise _damaged(saved)
+        variable.assign(value)
+
+
+def _damaged(saved: Path) -> UserError:
+    return UserError(f"{saved} is damaged: delete it to begin anew.")
 
 
 def main() -> int:

@@ -9,25 +9,18 @@ holds for these bytes, wherever they lie and whatever they are called; no photo 
 
 import csv
 import io
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mobilenet import ROOT, UserError
-from mobilenet.files import replacing
+from mobilenet.files import alone, replacing
 
 if TYPE_CHECKING:
     from mobilenet.photos import Photos
-
-try:
-    import fcntl
-except ImportError:  # Windows; there, two kernels that decide at once may lose a line
-    fcntl = None
 
 FILE = ROOT / "dataset" / "corrections.csv"
 NAME = "dataset/corrections.csv"
@@ -76,7 +69,7 @@ def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
         for copy in copies[photos.sums[file]]:
             if decisions.get(copy, label) != label:
                 raise UserError(f"{file!r} and {copy!r} are one photo: decide the same for both.")
-    with _alone():
+    with alone(FILE.parent):  # between reading and writing nobody else writes
         before = _read()
         after = dict(before)
         for file, label in decisions.items():
@@ -163,19 +156,3 @@ def _write(decisions: Iterable[Decision]) -> None:
         out.write("\ufeff")
         writer = csv.writer(out, lineterminator="\n")
         writer.writerows([Decision._fields, *decisions])
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Keep other kernels that decide waiting: between reading and writing nobody else writes."""
-    if fcntl is None:
-        yield
-        return
-    FILE.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(FILE.parent, os.O_RDONLY)  # the file itself is replaced
-    try:
-        with suppress(OSError):  # some network disks know no locks
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)

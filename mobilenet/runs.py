@@ -3,8 +3,9 @@
 A run is known by what decides its result: the notebook, its knobs, the photos and the backbone. It
 has one file, NOTEBOOK-DIGEST.json in `build/log/` or the folder that MOBILENET_LOG names, so that
 running the same again is the same run, and several kernels that write at once do not get into each
-other's way. A file is written whole or not at all. What is read is checked like anything from a
-stranger; what is damaged is left out and named.
+other's way. A file is written whole or not at all, with a sha256 of what is in it (one of an
+earlier version has none). What is read is checked like anything from a stranger; what is damaged is
+left out and named.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ import numpy as np
 
 from mobilenet import BUILD, UserError, cache, from_root
 from mobilenet.backbone import Backbone
-from mobilenet.files import DAMAGE, write_json
+from mobilenet.files import DAMAGE, alone, write_json
 from mobilenet.photos import Photos
 from mobilenet.training import History, Result, wilson_interval
 
@@ -129,29 +130,39 @@ def remember(
     """Add a run to the log, or bring the same run up to date.
 
     knobs, photos, backbone: JSON values by name; whatever is in them makes another run. history:
-    of a training with validation photos. Raises UserError if the disk does not take the file.
+    of a training with validation photos. Prints that a damaged file is replaced. Raises UserError
+    if the disk does not take the file.
     """
     about = {"knobs": dict(knobs), "photos": dict(photos), "backbone": dict(backbone)}
     text = json.dumps([notebook, about], sort_keys=True, ensure_ascii=False)
     name = f"{notebook}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    before = _read(FOLDER / f"{name}.json")
-    run = Run(
-        name=name,
-        notebook=notebook,
-        when=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-        times=1 + (before.times if before else 0),
-        **about,
-        correct=result.correct,
-        total=result.total,
-        loss=float(loss),
-        seconds=float(seconds),
-        curves={
-            kind: [value if math.isfinite(value) else None for value in getattr(history, kind)]
-            for kind in CURVES
-        },
-    )
-    write_json(FOLDER / f"{name}.json", run._asdict())
+    path = FOLDER / f"{name}.json"
+    with alone(FOLDER):  # two that count the same run do so one after the other
+        before = _read(path)
+        if before is None and path.is_file():
+            print(f"{FOLDER.name}/{path.name} was damaged: this run takes its place.")
+        run = Run(
+            name=name,
+            notebook=notebook,
+            when=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+            times=1 + (before.times if before else 0),
+            **about,
+            correct=result.correct,
+            total=result.total,
+            loss=float(loss),
+            seconds=float(seconds),
+            curves={
+                kind: [value if math.isfinite(value) else None for value in getattr(history, kind)]
+                for kind in CURVES
+            },
+        )
+        values = run._asdict()
+        write_json(path, values | {"sha256": _sum(values)})
     return run
+
+
+def _sum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def recall(notebook: str | None = None) -> tuple[list[Run], list[str]]:
@@ -268,6 +279,8 @@ def _read(path: Path) -> Run | None:
     """A run from its file, if it is there and nothing in it can be but what `remember` wrote."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("sha256", None) not in (None, _sum(values)):
+            return None
         run = Run(**values)
         datetime.fromisoformat(run.when).astimezone()
         wilson_interval(run.correct, run.total)

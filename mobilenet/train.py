@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenet import BUILD, ROOT, UserError, command, curves, datasets
-from mobilenet.files import DAMAGE, replacing, write_json
+from mobilenet.files import DAMAGE, alone, read_arrays, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
 
@@ -236,7 +237,7 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
         val_accuracy=kept["val_accuracy"],
         seconds=round(sum(row["seconds"] for row in history), 1),
     )
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
     return 0
 
 
@@ -364,8 +365,7 @@ def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict],
     Raises UserError if it is damaged or of another run.
     """
     try:
-        with np.load(path) as arrays:
-            about, *values = (arrays[name] for name in arrays.files)
+        about, *values = read_arrays(path)
         about = json.loads(str(about))
         made = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["plan"].items()})
         shapes = [tuple(variable.shape) for variable in state]
@@ -417,7 +417,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(plan: Plan, data: str, out: Path, resume: bool) -> int:
-    """Load, then train. Raises UserError if out holds a run, unless it is to be gone on with."""
+    """Load, then train. Raises UserError if out holds a run, unless it is to be gone on with, or
+    another process is at work there.
+    """
+    with alone(out, wait=False) as free:
+        if not free:
+            raise UserError(f"Another run is at work in {out}: name another folder by --out.")
+        try:
+            return _work(plan, data, out, resume)
+        finally:
+            with suppress(OSError):  # unless it is empty
+                out.rmdir()
+
+
+def _work(plan: Plan, data: str, out: Path, resume: bool) -> int:
     from mobilenet import backbone
 
     if (out / RESULT).exists():

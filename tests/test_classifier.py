@@ -340,7 +340,10 @@ def test_a_reader_that_stops_early_sees_no_traceback(folder, saved_classifier):
 def test_a_full_disk_is_said(folder, saved_classifier):
     with open("/dev/full", "w") as full:
         done = ask(folder / "class b", "--model", saved_classifier, stdout=full)
-    assert (done.returncode, done.stderr) == (1, "error: No space left on device.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: No space left on device: free some space.\n",
+    )
 
 
 def test_interrupting_is_no_traceback():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import utils
-from mobilenet import UserError, cache, photos, review
+from mobilenet import UserError, cache, files, photos, review
 from mobilenet.photos import load_photos
 from mobilenet.review import decide, doubts
 from mobilenet.training import cross_entropy
@@ -275,7 +275,7 @@ def test_a_class_emptied_by_decisions(folder):
     assert (load_photos(folder, SIZE).labels == 0).sum() == 1
 
 
-@pytest.mark.skipif(review.fcntl is None, reason="needs a system with such locks")
+@pytest.mark.skipif(files.fcntl is None, reason="needs a system with such locks")
 def test_who_decides_meanwhile_waits(folder, monkeypatch):
     """Had the second not waited, it would be done while the first writes, and be overwritten."""
     plain, real, others = load_photos(folder, SIZE), review.replacing, []
