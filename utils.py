@@ -101,13 +101,25 @@ SCOREBOARD = BUILD / "scoreboard"
 
 
 def describe(photos: Photos) -> str:
-    """How many photos there are of each class, which files were left out and why (ten of them by
-    name), and how many decisions of `mobilenet.review` were applied.
+    """How many photos there are of each class, which files were left out and why, which show the
+    same picture (ten of each by name), and how many decisions of `mobilenet.review` were applied.
     """
     counts = np.bincount(photos.labels, minlength=len(photos.class_names))
     each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
     lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
     lines += [f"  left out: {printable(file)} ({reason})" for file, reason in photos.left_out[:10]]
+    alike = [
+        np.flatnonzero(photos.groups == g) for g in np.flatnonzero(np.bincount(photos.groups) > 1)
+    ]
+    if alike:
+        lines.append(
+            f"{sum(map(len, alike))} photos show a picture that is there more than once; the split "
+            "and the folds keep them together."
+        )
+    for some in alike[:10]:
+        files = ", ".join(printable(photos.files[i]) for i in some)
+        odd = len(set(photos.labels[some])) > 1
+        lines.append(f"  the same: {files}{' (of two classes: one is wrong)' if odd else ''}")
     decided = sum(reason == review.REASON for _, reason in photos.left_out)
     if photos.corrected or decided:
         lines.append(

@@ -2,11 +2,10 @@
 
 A photo on both sides of a split is a question whose answer was learned by heart. Two photos are
 taken for one if few bits of their difference hashes differ (dHash: whether each of 8 × 8 places is
-lighter than its neighbour, to the right and below; Krawetz 2013) and, since flat pictures all hash
-alike, if they also look alike as pictures of 16 × 16.
+lighter than its neighbour, to the right and below; Krawetz 2013) and, since unlike pictures with
+much plain ground can hash alike, if small copies of them correlate, too.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,13 +14,14 @@ from PIL import Image
 BITS = 128
 FARTHEST = 15  # bits that may differ
 BANDS = FARTHEST + 1  # of so many stretches of bits at least one is then the same
-APART = 20.0  # levels of 255, the root of the mean square, by which small pictures may differ
-SMALL = 16
+ALIKE = 0.9  # correlation of the small copies from which on
+SMALL = 16  # pixels a side
+AT_ONCE = 1 << 20  # comparisons
 
 
 def fingerprint(image: np.ndarray) -> np.ndarray:
     """What tells a photo, uint8 (size, size, 3), from another: uint8 (16 × 16 + 16,), the levels
-    of a small grey picture and the 128 bits of its difference hash.
+    of a small grey copy and the 128 bits of its difference hash.
     """
     grey = Image.fromarray(image).convert("L")
     small = np.asarray(grey.resize((SMALL, SMALL), Image.Resampling.BOX))
@@ -30,13 +30,14 @@ def fingerprint(image: np.ndarray) -> np.ndarray:
     return np.concatenate([small.ravel(), np.packbits(bits)])
 
 
-def groups(sums: Sequence[str], prints: np.ndarray) -> np.ndarray:
-    """A number for each photo, int64 (N,): the position of the first that it is the same as.
+def twins(files: Sequence[str], prints: np.ndarray) -> dict[str, str]:
+    """Of each file that is there more than once: the first of its kind, by name.
 
-    sums: the sha256 of each file, "" if not known. prints: uint8 (N, 272), their fingerprints.
-    Sameness is handed on: what is like a photo that is like a third is in its group.
+    prints: uint8 (N, 272), the files' fingerprints. Sameness is handed on: what is like a photo
+    that is like a third is of one kind with both.
     """
-    first = list(range(len(prints)))
+    kinds, inverse = np.unique(prints, axis=0, return_inverse=True)
+    first = list(range(len(kinds)))
 
     def root(i: int) -> int:
         while first[i] != i:
@@ -44,26 +45,33 @@ def groups(sums: Sequence[str], prints: np.ndarray) -> np.ndarray:
             i = first[i]
         return i
 
-    def join(i: int, j: int) -> None:
-        one, two = sorted((root(i), root(j)))
-        first[two] = one
+    for i, j in _pairs(kinds):
+        first[root(i)] = root(j)
+    members = {}
+    for file, kind in zip(files, inverse.ravel(), strict=True):
+        members.setdefault(root(int(kind)), []).append(file)
+    return {file: min(some) for some in members.values() if len(some) > 1 for file in some}
 
-    seen: dict[str, int] = {}
-    for i, sum_ in enumerate(sums):
-        if sum_:
-            join(seen.setdefault(sum_, i), i)
+
+def _pairs(prints: np.ndarray) -> set[tuple[int, int]]:
+    """Positions of fingerprints, no two equal, that are of one picture."""
     small = prints[:, : SMALL * SMALL].astype(np.float32)
-    bits = np.unpackbits(prints[:, SMALL * SMALL :], axis=1)
-    for band in np.array_split(np.arange(BITS), BANDS):
-        alike = defaultdict(list)
-        for i, key in enumerate(map(bytes, np.packbits(bits[:, band], axis=1))):
-            alike[key].append(i)
-        for some in alike.values():
-            for k, i in enumerate(some[:-1]):
-                others = np.array(some[k + 1 :])
-                near = (bits[others] != bits[i]).sum(axis=1) <= FARTHEST
-                others = others[near]
-                apart = np.sqrt(((small[others] - small[i]) ** 2).mean(axis=1))
-                for j in others[apart <= APART]:
-                    join(i, int(j))
-    return np.array([root(i) for i in range(len(first))], np.int64)
+    small -= small.mean(axis=1, keepdims=True)
+    spread = small.std(axis=1, keepdims=True)
+    small /= np.where(spread < 1, np.inf, spread)  # of one colour: like its equals alone
+    bits = np.ascontiguousarray(prints[:, SMALL * SMALL :])
+    words = bits.view(np.uint64)
+    found = set()
+    for band in bits.T:  # a byte, BITS / BANDS bits
+        order = np.argsort(band, kind="stable")
+        for some in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
+            step = max(1, AT_ONCE // len(some))
+            for rows in np.split(some, range(step, len(some), step)):
+                apart = np.bitwise_count(words[rows, None] ^ words[some]).sum(axis=2, dtype=int)
+                near, other = np.nonzero(apart <= FARTHEST)
+                i, j = rows[near], some[other]
+                alike = np.einsum("ij,ij->i", small[i], small[j]) >= ALIKE * SMALL * SMALL
+                found.update(
+                    zip(i[alike & (i < j)].tolist(), j[alike & (i < j)].tolist(), strict=True)
+                )
+    return found

@@ -53,13 +53,15 @@ class Way(NamedTuple):
     deals: int | None = None  # if fewer than the others
 
 
-def judge(way: Way, labels: np.ndarray, deals: int) -> dict[str, Any]:
+def judge(
+    way: Way, labels: np.ndarray, deals: int, groups: np.ndarray | None = None
+) -> dict[str, Any]:
     """Right of how many with the interval, of the first deal; of each deal; mean loss; seconds."""
     from mobilenet import training
 
     right, losses, seconds = [], [], []
     for seed in range(way.deals or deals):
-        fold = training.folds(labels, FOLDS, seed)
+        fold = training.folds(labels, FOLDS, seed, groups)
         p = np.empty((len(labels), labels.max() + 1))
         for k in range(FOLDS):
             start = time.perf_counter()
@@ -298,7 +300,7 @@ def gains(deals: int, out: Path) -> int:
     print(f"{which} {len(photos)} photos of training and validation.", flush=True)
     rows = []
     for way in ways(folder, photos):
-        rows.append(judge(way, photos.labels, deals))
+        rows.append(judge(way, photos.labels, deals, photos.groups))
         print(table(rows[-1:]).splitlines()[-1], flush=True)
         write_json(out, {"photos": len(photos), "deals": deals, "rows": rows})
     print(f"\n{table(rows)}")

@@ -13,7 +13,6 @@ import struct
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,15 +22,16 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
-from mobilenet import ROOT, UserError, cache, from_root, review
+from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
 from mobilenet.files import DAMAGE, write_json
-from mobilenet.progress import progress
+from mobilenet.progress import ahead, progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
+AHEAD = 64  # photos decoded before they are written
 TRIES = 3  # of a file that changes while it is read
-DECODINGS = 1  # to be counted up when the same files come to give other pixels
+DECODINGS = 2  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
 # What Pillow raises on damaged files; DecompressionBombError is a file of over 179 megapixels.
@@ -64,6 +64,8 @@ class Photos:
     class_names: K names; class_names[0] is the positive class.
     left_out: (file, reason) for each file that could not be read, or is not wanted.
     sums: sha256 of each file, in hexadecimal, if `load_photos` read it; of a subset those of all.
+    twins: of each file that shows the same picture as others, the first of them, as `duplicates`
+    finds them; of a subset those of all.
     """
 
     files: tuple[str, ...]
@@ -72,6 +74,7 @@ class Photos:
     class_names: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
     sums: dict[str, str] = field(default_factory=dict, repr=False)
+    twins: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -82,6 +85,12 @@ class Photos:
         kept = isinstance(self.images, cache.Rows)
         images = self.images.take(index) if kept else self.images[index]
         return replace(self, files=files, images=images, labels=self.labels[index])
+
+    @property
+    def groups(self) -> np.ndarray:
+        """A number for each photo, int64 (N,): the same for photos that show the same picture."""
+        firsts = [self.twins.get(file, file) for file in self.files]
+        return np.unique(firsts, return_inverse=True)[1].astype(np.int64)
 
     @property
     def corrected(self) -> tuple[str, ...]:
@@ -221,7 +230,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     paths = [
         (path, label) for label, name in enumerate(names) for path in list_photos(folder / name)
     ]
-    images, reasons, sums = _decoded([path for path, _ in paths], size) if paths else (None, {}, [])
+    images, prints, reasons, sums = _decoded([path for path, _ in paths], size)
     files = [path.relative_to(folder).as_posix() for path, _ in paths]
     labels = np.array([label for _, label in paths], np.int64)
     readable = np.array([i not in reasons for i in range(len(paths))], bool)
@@ -230,6 +239,8 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
             raise UserError(
                 f"Class {name!r} has no readable photo: put photos into its folder or remove it."
             )
+    there = np.flatnonzero(readable)
+    twins = duplicates.twins([files[i] for i in there], prints[there])
     labels = review.apply(sums, labels, names)
     good = np.flatnonzero(readable & (labels >= 0))
     for label, name in enumerate(names):
@@ -244,37 +255,45 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         labels=labels[good],
         class_names=tuple(names),
         left_out=tuple((files[i], reasons[i]) for i in sorted(reasons)),
-        sums={files[i]: sums[i] for i in np.flatnonzero(readable)},
+        sums={files[i]: sums[i] for i in there},
+        twins=twins,
     )
 
 
-def _decoded(paths: Sequence[Path], size: int) -> tuple[cache.Rows, dict[int, str], list[str]]:
+def _decoded(
+    paths: Sequence[Path], size: int
+) -> tuple[cache.Rows, np.ndarray, dict[int, str], list[str]]:
     """All photos, decoded once and kept by the content of their files: rows uint8 (N, size, size,
-    3), one for each path, the reason for each position whose file cannot be read, and N sums.
+    3), one for each path, their fingerprints, the reason for each position whose file cannot be
+    read, and N sums.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sums = list(progress(pool.map(_sha256, paths), len(paths), "Files"))
-        tries = Counter()
-        while True:
-            of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
-            name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
-            with suppress(*DAMAGE):  # not there, or damaged: made anew
-                return *_kept(name, len(paths)), sums
-            decoded = pool.map(lambda item: _decode(*item, size), zip(paths, sums, strict=True))
-            shown = progress(decoded, len(paths), "Photos")
-            try:
-                cache.write([name], (len(paths),), _rows(shown, size, reasons := {}), reasons)
-            except _Changed as changed:
-                # What is kept under a name must be what was hashed: hash anew, or do without.
-                i = paths.index(changed.path)
-                tries[i] += 1
-                sums[i] = _sha256(changed.path) if tries[i] < TRIES else ""
+    workers = os.cpu_count() or 1
+    sums = list(
+        progress(ahead(_sha256, ((path,) for path in paths), AHEAD, workers), len(paths), "Files")
+    )
+    tries = Counter()
+    while paths:
+        of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
+        name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
+        with suppress(*DAMAGE):  # not there, or damaged: made anew
+            return *_kept(name, len(paths)), sums
+        calls = ((path, sha256, size) for path, sha256 in zip(paths, sums, strict=True))
+        decoded = ahead(_decode, calls, AHEAD, workers)
+        rows = _rows(progress(decoded, len(paths), "Photos"), size, reasons := {})
+        try:
+            cache.write([name, f"{name}-prints"], (len(paths),), rows, reasons)
+        except _Changed as changed:
+            # What is kept under a name must be what was hashed: hash anew, or do without.
+            i = paths.index(changed.path)
+            tries[i] += 1
+            sums[i] = _sha256(changed.path) if tries[i] < TRIES else ""
+    return cache.Rows(np.empty((0, size, size, 3), np.uint8), np.arange(0), ""), np.empty(0), {}, []
 
 
-def _kept(name: str, count: int) -> tuple[cache.Rows, dict[int, str]]:
-    array, reasons = cache.read(name)
+def _kept(name: str, count: int) -> tuple[cache.Rows, np.ndarray, dict[int, str]]:
+    (array, reasons), (prints, _) = cache.read(name), cache.read(f"{name}-prints")
     reasons = {int(i): reason for i, reason in reasons.items()}
-    return cache.Rows(array, np.arange(count), name), reasons
+    return cache.Rows(array, np.arange(count), name), prints, reasons
 
 
 class _Changed(Exception):
@@ -301,11 +320,13 @@ def _decode(path: Path, sha256: str, size: int) -> np.ndarray | str:
 
 
 def _rows(decoded: Iterable[np.ndarray | str], size: int, reasons: dict) -> Iterator[list]:
-    """A batch of one for each photo, black where there is a reason instead, which is noted."""
+    """A batch of one for each photo, black where there is a reason instead, which is noted; and of
+    its fingerprint.
+    """
     for i, image in enumerate(decoded):
         if isinstance(image, str):
             reasons[i], image = image, np.zeros((size, size, 3), np.uint8)
-        yield [image[None]]
+        yield [image[None], duplicates.fingerprint(image)[None]]
 
 
 def _sha256(path: Path) -> str:
@@ -329,37 +350,34 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
 
     shares are the parts' shares of each class and sum to 1. The same files and seed give the same
     parts, in whatever order the photos and classes are, and whatever `review` decided: a photo is
-    dealt by its folder, so that a label mended moves no other photo. Raises UserError if a class
-    has fewer than five photos, or none in a part.
+    dealt by its folder, so that a label mended moves no other photo. Twins come into the same part.
+    Raises UserError if a class has fewer than five photos that differ, or none in a part.
     """
     if not (len(shares) == len(PARTS) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6):
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
     rng = np.random.default_rng(seed)
-    parts = {part: [] for part in PARTS}
     if photos.sums:
         decided = [file for file, reason in photos.left_out if reason == review.REASON]
-        dealt = {file: review.folder_of(file) for file in (*photos.files, *decided)}
+        folders = {file: review.folder_of(file) for file in (*photos.files, *decided)}
     else:  # they come from no folder
         names = (photos.class_names[label] for label in photos.labels)
-        dealt = dict(zip(photos.files, names, strict=True))
-    position = {file: i for i, file in enumerate(photos.files)}
+        folders = dict(zip(photos.files, names, strict=True))
+    dealt = {}  # the first of each group of twins: its part
     for name in sorted(photos.class_names):
-        mine = sorted(file for file, folder in dealt.items() if folder == name)
-        mine = [mine[i] for i in rng.permutation(len(mine))]
-        if len(mine) < FEWEST:
+        mine = sorted(file for file, folder in folders.items() if folder == name)
+        mine = [photos.twins.get(mine[i], mine[i]) for i in rng.permutation(len(mine))]
+        sizes = Counter(mine)
+        if len(sizes) < FEWEST:
+            kind = "photos" if len(sizes) == len(mine) else "different photos"
             raise UserError(
-                f"Class {name!r} has {len(mine)} photos and the split needs {FEWEST}: add photos."
+                f"Class {name!r} has {len(sizes)} {kind} and the split needs {FEWEST}: add photos."
             )
-        val, test = (max(1, round(share * len(mine))) for share in shares[1:])
-        test = min(test, len(mine) - 2)  # so that each part gets one
-        val = min(val, len(mine) - test - 1)
-        parts["test"].append(mine[:test])
-        parts["val"].append(mine[test : test + val])
-        parts["train"].append(mine[test + val :])
-    found = {}
-    for part, lists in parts.items():
-        there = [position[file] for some in lists for file in some if file in position]
-        found[part] = np.sort(np.array(there, np.int64))
+        _deal(sizes, shares, dealt)
+    parts = {part: [] for part in PARTS}
+    for i, file in enumerate(photos.files):
+        parts[dealt[photos.twins.get(file, file)]].append(i)
+    found = {part: np.array(index, np.int64) for part, index in parts.items()}
+    for part in PARTS:
         without = set(range(len(photos.class_names))) - set(photos.labels[found[part]])
         if without:
             raise UserError(
@@ -367,6 +385,24 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
                 f"{review.NAME}: decide for fewer, or add photos."
             )
     return found
+
+
+def _deal(sizes: Counter, shares: Sequence[float], dealt: dict[str, str]) -> None:
+    """Add the part of each group of a class to `dealt`, unless it is there, as one of twins in
+    another class. sizes: how many photos a group has in this class, in the order to be dealt.
+    """
+    total = sum(sizes.values())
+    val, test = (max(1, round(share * total)) for share in shares[1:])
+    test = min(test, total - 2)  # so that each part gets one
+    val = min(val, total - test - 1)
+    counts = Counter()
+    for group, size in sizes.items():
+        fits = (p for p, most in (("test", test), ("val", val)) if counts[p] + size / 2 <= most)
+        counts[dealt.setdefault(group, next(fits, "train"))] += size
+    for part in PARTS:
+        if not counts[part]:  # large groups left no room
+            lists = [[g for g in sizes if dealt[g] == other] for other in PARTS]
+            dealt[max(lists, key=len)[-1]] = part
 
 
 def save_split(path: Path, photos: Photos, parts: dict[str, np.ndarray]) -> None:

@@ -53,12 +53,14 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
             paint("")
 
 
-def ahead(make: Callable[..., T], calls: Iterable[tuple[Any, ...]], count: int = 4) -> Iterator[T]:
-    """make(*call) for each of calls, in order, by a thread that is up to `count` of them ahead."""
-    with ThreadPoolExecutor(1) as thread:
+def ahead(
+    make: Callable[..., T], calls: Iterable[tuple[Any, ...]], count: int = 4, threads: int = 1
+) -> Iterator[T]:
+    """make(*call) for each of calls, in order, by threads that are up to `count` of them ahead."""
+    with ThreadPoolExecutor(threads) as pool:
         ready = deque()
         for call in calls:
-            ready.append(thread.submit(make, *call))
+            ready.append(pool.submit(make, *call))
             if len(ready) > count:
                 yield ready.popleft().result()
         while ready:

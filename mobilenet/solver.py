@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from mobilenet import UserError, cache
 from mobilenet.progress import progress
-from mobilenet.training import build_head, cross_entropy, folds, probabilities
+from mobilenet.training import build_head, cross_entropy, folds, probabilities, smallest_class
 
 STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
 TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest that it could have
@@ -116,16 +116,23 @@ def solved_head(kernel: np.ndarray, bias: np.ndarray) -> Any:
 
 @one_thread
 def held_out_losses(
-    features: np.ndarray, labels: np.ndarray, classes: int, *, count: int = 5, seed: int
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    count: int = 5,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Mean cross-entropy in nats of photos held out, float64 (11,): one for each of STRENGTHS.
 
     Each of `count` folds (as many as the smallest class has photos, if that is fewer) is judged, by
-    the photos as they are, with heads solved on all views of the others. Raises UserError for fewer
-    than two folds or photos in a class, and as `solve` does.
+    the photos as they are, with heads solved on all views of the others. groups: as in
+    `training.folds`. Raises UserError for fewer than two folds or photos in a class, and as `solve`
+    does.
     """
     views = _as_views(features, labels, classes)
-    fold = folds(labels, min(count, max(2, np.bincount(labels).min())), seed)
+    fold = folds(labels, min(count, max(2, smallest_class(labels, groups))), seed, groups)
     rows, _, _ = _rotate(views)  # blind to labels and changes no answer, so once for all folds
     losses = np.empty((len(STRENGTHS), len(labels)))
     turns = [(k, i) for k in np.unique(fold) for i in range(len(STRENGTHS))]
@@ -140,16 +147,25 @@ def held_out_losses(
 
 
 def choose_strength(
-    features: np.ndarray, labels: np.ndarray, classes: int, *, count: int = 5, seed: int
+    features: np.ndarray, labels: np.ndarray, classes: int, **dealing: Any
 ) -> float:
-    """The one of STRENGTHS with the lowest of `held_out_losses`; of equals the strongest."""
-    losses = held_out_losses(features, labels, classes, count=count, seed=seed)
+    """The one of STRENGTHS with the lowest of `held_out_losses`, of equals the strongest.
+
+    dealing: count, seed and groups, as there.
+    """
+    losses = held_out_losses(features, labels, classes, **dealing)
     return float(STRENGTHS[losses.argmin()])
 
 
 @one_thread
 def cross_validate(
-    features: np.ndarray, labels: np.ndarray, classes: int, *, count: int = 5, seed: int
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    count: int = 5,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """P(class) of each photo by a head solved on all views of the other folds: float64 (N, K).
 
@@ -157,11 +173,13 @@ def cross_validate(
     among the photos that its head is solved on, as they are: the photos that judge have no say.
     """
     views = _as_views(features, labels, classes)
-    fold = folds(labels, count, seed)
+    fold = folds(labels, count, seed, groups)
+    groups = np.arange(len(labels)) if groups is None else groups
     p = np.empty((len(labels), classes))
     for k in range(count):
         rest = fold != k
-        strength = choose_strength(views[0, rest], labels[rest], classes, count=count, seed=seed)
+        dealing = {"count": count, "seed": seed, "groups": groups[rest]}
+        strength = choose_strength(views[0, rest], labels[rest], classes, **dealing)
         kernel, bias = solve(views[:, rest], labels[rest], classes, strength)
         p[~rest] = probabilities(views[0, ~rest] @ kernel + bias)
     return p

@@ -328,24 +328,44 @@ def _cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
-def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+def folds(
+    labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
     """A fold number for each photo, int64 (N,), 0 to count - 1: stratified and shuffled by seed.
 
-    Raises UserError for fewer than two folds, and if a class has fewer photos than folds.
+    groups: int64 (N,), `Photos.groups`; those with the same number come into the same fold. Raises
+    UserError for fewer than two folds, and if a class has fewer different photos than folds.
     """
     if count < 2:
         raise UserError(f"Cross-validation cannot have {count} folds: use 2 or more.")
-    fewest = int(np.bincount(labels).min())
-    if fewest < count:
-        raise UserError(f"A class has {fewest} photos, too few for {count} folds: add photos.")
+    first = _first(labels, groups)
+    is_first = first == np.arange(len(labels))
+    if (fewest := smallest_class(labels, groups)) < count:
+        kind = "photos" if groups is None else "different photos"
+        raise UserError(f"A class has {fewest} {kind}, too few for {count} folds: add photos.")
     rng = np.random.default_rng(seed)
     numbers = np.empty(len(labels), np.int64)
     taken = 0
     for label in np.unique(labels):
         mine = rng.permutation(np.flatnonzero(labels == label))
+        mine = mine[is_first[mine]]
         numbers[mine] = (taken + np.arange(len(mine))) % count  # go on where the last class ended
         taken += len(mine)
-    return numbers
+    return numbers[first]
+
+
+def smallest_class(labels: np.ndarray, groups: np.ndarray | None = None) -> int:
+    """How many different photos the class that has the fewest has. Arguments as of `folds`."""
+    is_first = _first(labels, groups) == np.arange(len(labels))
+    return int(np.bincount(labels[is_first], minlength=labels.max() + 1).min())
+
+
+def _first(labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """The position of the first photo of each photo's group, (N,)."""
+    if groups is None:
+        return np.arange(len(labels))
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def cross_validate(
@@ -358,15 +378,16 @@ def cross_validate(
     epochs: int,
     learning_rate: float,
     seed: int,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """P(class) of each photo by a head that was trained on the other folds: float64 (N, K).
 
     features: (V, N, channels) of V views, the photo itself first, or (N, channels). Heads train on
     all views and are asked about photos as they are; for all their epochs, since choosing the best
-    one on the fold that is counted would flatter it.
+    one on the fold that is counted would flatter it. groups: as in `folds`.
     """
     views = features if features.ndim == 3 else features[None]
-    fold = folds(labels, count, seed)
+    fold = folds(labels, count, seed, groups)
     p = np.empty((len(labels), classes))
     for k in range(count):
         head = build_head(views.shape[2], classes, dropout, seed)
