@@ -18,7 +18,7 @@ are turned some at a time, so that a file of them need not fit into memory.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,9 @@ def solve(
     if not 0 < strength < math.inf:
         raise UserError(f"The strength cannot be {strength}: use a number above 0.")
     rows, basis, centre = _rotate(_as_views(features, labels, classes))
-    weights = _newton(rows, labels, strength, np.zeros((rows.width, _logits(classes))))
+    steps = progress(range(NEWTON_STEPS), None, "Newton steps")
+    weights = np.zeros((rows.width, _logits(classes)))
+    weights = _newton(rows, labels, strength, weights, steps)
     return _turn_back(weights, basis, centre)
 
 
@@ -276,7 +278,13 @@ def _turn_back(
     return kernel, weights[-1] - centre @ kernel
 
 
-def _newton(rows: _Rows, labels: np.ndarray, strength: float, weights: np.ndarray) -> np.ndarray:
+def _newton(
+    rows: _Rows,
+    labels: np.ndarray,
+    strength: float,
+    weights: np.ndarray,
+    steps: Iterable[int] = range(NEWTON_STEPS),
+) -> np.ndarray:
     """The best weights (width, logits) for rows, from a first guess: Newton steps by conjugate
     gradients, halved until the objective falls (Nocedal and Wright 2006, algorithm 7.1).
     """
@@ -296,7 +304,7 @@ def _newton(rows: _Rows, labels: np.ndarray, strength: float, weights: np.ndarra
     z = rows.times(weights)
     value, p = objective(z, weights)
     longest = share * sum(np.linalg.norm(x, axis=1).sum() for _, x in rows.blocks())
-    for _ in range(NEWTON_STEPS):
+    for _ in steps:
         wrong = p - hot[:, :logits]
         gradient = share * sum(x.T @ wrong[some] for some, x in rows.blocks()) + penalty * weights
         length = np.linalg.norm(gradient)
