@@ -6,7 +6,7 @@ DEV := .venv/ready-dev
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab test test-browser notebooks bench photos figures rendered clean
+.PHONY: help run lab test test-browser test-faults notebooks bench photos figures rendered clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,10 +20,13 @@ lab: $(RUN) ## set up, open JupyterLab on the notebooks
 test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: $(DEV) ## run the notebooks in JupyterLab and Chromium (four minutes)
 	@$(BIN)/python -m pytest -m browser
+
+test-faults: $(DEV) ## kill kernels, fuzz decoding, fill memory and disk (hours)
+	@$(BIN)/python -m pytest -m faults
 
 notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep

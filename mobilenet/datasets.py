@@ -13,12 +13,13 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError
+from mobilenet import UserError, duplicates
 from mobilenet.files import DAMAGE
 from mobilenet.photos import (
     FEWEST,
@@ -136,7 +137,21 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
     if given and not {"train", "test"} <= set(grouped):
         raise UserError(f"The data {source.name!r} lacks photos in test/: give both, or neither.")
     names = tuple(sorted(names))
-    return {part: _decode(part, items, names, size) for part, items in grouped.items()}
+    return _with_twins({part: _decode(part, items, names, size) for part, items in grouped.items()})
+
+
+def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
+    """The same photos, and which of them show the same picture, in whatever part."""
+    files = [f"{part}/{file}" for part, photos in parts.items() for file in photos.files]
+    prints = [duplicates.fingerprint(image) for photos in parts.values() for image in photos.images]
+    found = duplicates.twins(files, np.stack(prints))
+    return {
+        part: replace(
+            photos,
+            twins={f: found[f"{part}/{f}"] for f in photos.files if f"{part}/{f}" in found},
+        )
+        for part, photos in parts.items()
+    }
 
 
 def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos:
@@ -161,12 +176,21 @@ def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos
 
 
 def describe(parts: dict[str, Photos]) -> str:
-    """How many photos each part holds, and which files were left out and why (ten by name)."""
+    """How many photos each part holds, which files were left out and why, and which test photos
+    show the same picture as one of the others (ten by name).
+    """
     lines = [", ".join(f"{part} {len(parts[part])}" for part in PARTS) + " photos."]
     left_out = list(dict.fromkeys(item for part in PARTS for item in parts[part].left_out))
     if left_out:
         lines.append(f"{len(left_out)} files left out:")
         lines += [f"  {file} ({reason})" for file, reason in left_out[:10]]
+    learned = {parts[part].twins.get(file) for part in PARTS[:2] for file in parts[part].files}
+    known = [file for file in parts["test"].files if parts["test"].twins.get(file, "") in learned]
+    if known:
+        lines.append(
+            f"{len(known)} test photos show the same picture as photos that are learned from "
+            f"({', '.join(known[:10])}): take them out of one of the two."
+        )
     return "\n".join(lines)
 
 

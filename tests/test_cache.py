@@ -195,10 +195,11 @@ def test_a_changed_folder_is_noticed(decoded, tmp_path, change):
         assert (again.images[0] == again.images[1]).all()
 
 
-def test_damaged_photos_are_decoded_anew(decoded, tmp_path):
+@pytest.mark.parametrize("which", ["photos", "prints"])
+def test_damaged_photos_are_decoded_anew(decoded, tmp_path, which):
     folder = write(tmp_path / "photos", draw(6, size=40))
     photos.load_photos(folder, 40)
-    (file,) = cache.FOLDER.iterdir()
+    (file,) = cache.FOLDER.glob(f"*-{which}.npy")
     file.write_bytes(file.read_bytes()[:-30])
     assert (photos.load_photos(folder, 40).images[:] == draw(6, size=40).images).all()
     assert len(decoded) == 24

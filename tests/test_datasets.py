@@ -70,6 +70,23 @@ def test_another_seed_puts_others_aside(tmp_path):
     assert same(first["test"], second["test"])
 
 
+def test_twins_are_put_aside_together_and_named_across_given_parts(tmp_path):
+    folder = given_parts(tmp_path)
+    for name, twin in (("train/class a/x", 0), ("train/class b/y", 0), ("test/class a/z", 1)):
+        picture = np.random.default_rng(twin).integers(0, 256, (9, 9, 3), np.uint8)
+        Image.fromarray(picture).resize((64, 64)).save(folder / f"{name}.jpg")
+    (folder / "train" / "class a" / "z again.jpg").write_bytes(
+        (folder / "test" / "class a" / "z.jpg").read_bytes()
+    )
+    for seed in range(10):
+        parts = datasets.load(str(folder), SIZE, seed)
+        (where,) = [p for p, photos in parts.items() if "class a/x.jpg" in photos.files]
+        assert "class b/y.jpg" in parts[where].files
+        said = datasets.describe(parts)
+        assert "1 test photos show the same picture" in said and "(class a/z.jpg)" in said
+        assert "class a/x.jpg" not in said
+
+
 def test_photos_that_cannot_be_read_are_left_out(tmp_path):
     folder = given_parts(tmp_path)
     (folder / "test" / "class a" / "broken.jpg").write_text("no photo")
