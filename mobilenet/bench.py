@@ -1,10 +1,12 @@
 """Measure this project against the usual recipe, interleaved, on the same photos and weights.
 
-    python -m mobilenet.bench [--pairs 5] [--photos-times 10] [--out build/bench.json]
+    python -m mobilenet.bench [--pairs 5] [--photos-times 10] [--many 50000]
+                              [--out build/bench.json]
 
 The photos are those that PHOTOS names, else dataset/photos/, else the drawn ones. Each run is a
 process of its own, so that importing and peak memory count. Ratios are taken pair by pair, the
-usual recipe's figure divided by this project's: above 1, this project is faster or smaller.
+usual recipe's figure divided by this project's: above 1, this project is faster or smaller. In the
+end this project alone is measured on very many photos, made up (`bench_size`).
 """
 
 import json
@@ -23,10 +25,10 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageOps
 
-from mobilenet import BUILD, ROOT, UserError, backbone, command
+from mobilenet import BUILD, ROOT, UserError, backbone, bench_size, command
 from mobilenet import photos as photo_files
 from mobilenet.bench_run import KEPT
-from mobilenet.files import write_json
+from mobilenet.files import DAMAGE, write_json
 from mobilenet.progress import progress
 
 VARIANTS = {
@@ -291,6 +293,44 @@ def find_weights(place: Path, folder: Path) -> tuple[dict[str, str], str]:
     return told, said
 
 
+def many(count: int, out: Path) -> int:
+    """Measure count made photos and half of them, print, and add it to what `out` holds. Raises
+    UserError if a run fails.
+    """
+    told = environment("bundled", backbone.cache_folder().parent)
+    BUILD.mkdir(exist_ok=True)
+
+    def run(folder: Path) -> dict[str, Any]:
+        print(f"{sum(1 for _ in folder.rglob('*.jpg')):,} photos:", end="", flush=True)
+        found = measure("many", folder, 0, told, show_many)
+        print(flush=True)
+        return found
+
+    minutes = max(1, round(10 * count / 50_000))
+    print(f"Half of {count:,} made photos, then all: about {minutes} minutes on two cores.")
+    found = {"date": date.today().isoformat(), "machine": command.machine()}
+    found |= bench_size.grow(count, BUILD, run)
+    try:
+        facts = json.loads(out.read_text(encoding="utf-8"))
+    except DAMAGE:  # not there, or nothing that can be added to
+        facts = {}
+    write_json(out, {**facts, "many": found})
+    print(f"\n{bench_size.table(found)}\n")
+    return told_where(out)
+
+
+def show_many(found: dict[str, Any]) -> None:
+    """Add the stage that has just ended to the line of a run on many photos."""
+    words = [f"{name} {found[s][0]:.1f} s" for s, name in bench_size.STAGES.items() if s in found]
+    print("".join(f"  {word}" for word in words), end="", flush=True)
+
+
+def told_where(out: Path) -> int:
+    """Say where the figures are; returns the exit code."""
+    print(f"All of it is in {out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}.")
+    return 0
+
+
 def bench(pairs: int, times: int, out: Path) -> int:
     """Measure, print, write. Raises UserError if there are no photos of two classes, and if a run
     fails.
@@ -340,8 +380,7 @@ def bench(pairs: int, times: int, out: Path) -> int:
             facts["growth"] |= {**large, "runs": more}
             write_json(out, facts)
             print(f"\nWith {times} times the photos:\n{table(large)}\n\n{grown(factors)}\n")
-    print(f"All of it is in {out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}.")
-    return 0
+    return told_where(out)
 
 
 def arithmetic(rows: list[dict[str, dict[str, float]]]) -> str:
@@ -378,16 +417,31 @@ def grown(factors: dict[str, dict[str, float]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = command.Parser("python -m mobilenet.bench", __doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=command.number(int, 1, 100), default=5)
+    parser.add_argument(
+        "--pairs", type=command.number(int, 0, 100), default=5, help="0: only the made photos"
+    )
     parser.add_argument(
         "--photos-times",
         type=command.number(int, 1, 100),
         default=10,
         help="then run once more with so many times the photos; 1: do not",
     )
+    parser.add_argument(
+        "--many",
+        type=command.number(int, 0, 1_000_000),
+        default=50_000,
+        help="in the end, half so many made photos and so many; 0: none",
+    )
     parser.add_argument("--out", type=Path, default=BUILD / "bench.json")
     chosen = parser.parse_args(arguments)
-    return command.run(lambda: bench(chosen.pairs, chosen.photos_times, chosen.out.resolve()))
+    out = chosen.out.resolve()
+
+    def work() -> int:
+        if chosen.pairs:
+            bench(chosen.pairs, chosen.photos_times, out)
+        return many(chosen.many, out) if chosen.many else 0
+
+    return command.run(work)
 
 
 if __name__ == "__main__":

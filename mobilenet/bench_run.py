@@ -49,6 +49,7 @@ class Knobs(NamedTuple):
 
 
 KNOBS = {"same": Knobs(size=160, epochs=5, learning_rate=1e-4, head_epochs=5), "defaults": Knobs()}
+MANY = Knobs(size=96)  # of tens of thousands of photos
 
 
 def report(**found: Any) -> None:
@@ -64,7 +65,14 @@ def again(stage: str, cell: Callable[[], Any]) -> None:
 
 
 def peak_memory() -> float | None:
-    """The most memory that this process has had so far, in MB; None where nobody counts it."""
+    """The most memory that this process has had so far, in MB, what it had mapped of files among
+    it; None where nobody counts it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():  # what getrusage says is no less than what the starting process had
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        if "VmHWM" in lines:
+            return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # Windows
@@ -144,6 +152,43 @@ def project(folder: Path, seed: int, knobs: Knobs, again_too: bool = True) -> No
     again("rerun_new_cut", lambda: tuning_cell(knobs.new_cut))
     again("rerun_head", head_cell)
     report(peak_memory_all=peak_memory())
+
+
+def many(folder: Path, seed: int) -> None:
+    """A folder of class folders of very many photos, from the scan to a trained head on the bundled
+    backbone: after each stage its seconds by the clock and of the processor, then peak memory.
+    """
+    from mobilenet import backbone, cache, features, photos, training
+    from mobilenet.engine import keras
+
+    cache.FOLDER = folder.parent / KEPT
+    keras.utils.set_random_seed(seed)
+    network = backbone.load(size=MANY.size, weights="bundled")
+    last = [time.perf_counter(), time.process_time()]
+
+    def done(stage: str) -> None:
+        now = [time.perf_counter(), time.process_time()]
+        report(**{stage: [b - a for a, b in zip(last, now, strict=True)]})
+        last[:] = now
+
+    def inputs(part: photos.Photos, views: int, **change: Any) -> np.ndarray:
+        return features.view_activations(network, part.images, None, views, seed, **change)
+
+    everything = photos.load_photos(folder, MANY.size)
+    done("scan")
+    parts = photos.split(everything, seed)
+    train, val, test = (everything.subset(parts[part]) for part in photos.PARTS)
+    done("split")
+    views = inputs(train, MANY.views, **MANY.augmentation())
+    asked, judged = (inputs(part, 1)[0] for part in (val, test))
+    done("views")
+    head = training.build_head(network.channels, len(train.class_names), MANY.dropout, seed)
+    knobs = {"epochs": MANY.head_epochs, "learning_rate": MANY.head_learning_rate, "seed": seed}
+    training.fit(head, views, train.labels, asked, val.labels, **knobs)
+    p = training.probabilities(training.predict_logits(head, judged))
+    result = training.count_right(p, test.labels)
+    done("fit")
+    report(correct=result.correct, total=result.total, peak_memory=peak_memory())
 
 
 def answers(folder: Path, seed: int) -> None:
@@ -233,6 +278,7 @@ RUNS = {
     "weights": weights,
     "answers": answers,
     "usual": usual,
+    "many": many,
     "same": lambda folder, seed: project(folder, seed, KNOBS["same"]),
     "defaults": lambda folder, seed: project(folder, seed, KNOBS["defaults"]),
     "same_warm": lambda folder, seed: project(folder, seed, KNOBS["same"], False),

@@ -17,16 +17,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from mobilenet import BUILD
 from mobilenet.files import DAMAGE, replacing
+from mobilenet.progress import progress
 
 FOLDER = BUILD / "cache"
-LIMIT = 4_000_000_000  # bytes; above it the files that were not asked for longest are removed
+LIMIT = 4_000_000_000  # bytes; above it the files not in use and not asked for longest are removed
 CHUNK = 1 << 20  # bytes
 _whole = {}  # what tells whether a file was touched since this process found it to be whole
+_mapped = WeakKeyDictionary()  # of what this process has mapped, the file
 
 
 class Rows:
@@ -96,6 +99,7 @@ def read(name: str) -> tuple[np.ndarray, Any]:
             now = time.time_ns()  # finer than the disk's clock, so that a later change shows
             os.utime(file, ns=(now, now))  # the last to go
         _whole[file] = _state(whole)
+    _mapped[found[0]._mmap] = file
     return found
 
 
@@ -127,7 +131,8 @@ def _state(whole: Any) -> tuple[int, int, int]:
 def _sha256(file: Any, end: int) -> Any:
     """Of the first bytes of an open file, to be updated further."""
     found = hashlib.sha256()
-    for start in range(0, end, CHUNK):
+    starts = range(0, end, CHUNK)
+    for start in progress(starts, len(starts), "Kept files"):
         found.update(file.read(min(CHUNK, end - start)))
     return found
 
@@ -170,8 +175,10 @@ def _header(part: np.ndarray, leading: tuple[int, ...]) -> bytes:
 
 
 def _forget(keep: set[Path]) -> None:
-    """Remove the files that were not asked for longest, but those to keep, above LIMIT."""
-    files = []
+    """Remove the files that were not asked for longest above LIMIT, but not those to keep nor what
+    this process has mapped: it would make room on no disk, and work that goes on asks for it again.
+    """
+    keep, files = keep.union(_mapped.values()), []
     for file in FOLDER.glob("[!.]*.npy"):  # without what others are writing
         with suppress(OSError):  # another notebook may do the same
             files.append((file.stat().st_mtime, file.stat().st_size, file))

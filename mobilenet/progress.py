@@ -13,7 +13,9 @@ _QUIET_SECONDS = 1.0  # shorter work shows nothing
 _REDRAW_SECONDS = 0.2
 
 
-def _line(label: str, done: int, total: int, seconds: float) -> str:
+def _line(label: str, done: int, total: int | None, seconds: float) -> str:
+    if total is None:
+        return f"{label} {done}, {seconds:.0f} s"
     filled = round(24 * done / total)
     left = seconds / done * (total - done) if done else 0.0
     return f"{label} {'█' * filled}{'░' * (24 - filled)} {done}/{total}, {left:.0f} s left"
@@ -32,8 +34,9 @@ def _painter():
     return lambda text: None
 
 
-def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Yield from items while a bar shows how many of total are done and the seconds left.
+def progress(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
+    """Yield from items while a bar shows how many of total are done and the seconds left; where
+    nobody knows the total, how many are done and the seconds so far.
 
     The bar appears after a second, in a notebook or on a terminal, and is wiped at the end;
     where neither listens (a pipe, a log) nothing is written.

@@ -13,22 +13,27 @@ count 1 / V each, so a strength means the same for any number of views.
 
 Features are float (N, channels), or (V, N, channels) of V views, the photo itself first. Labels
 are int64 (N,), from 0 to classes - 1; two classes have one logit, which speaks for class 0, and
-more have one each, as in `training`. All is computed in float64.
+more have one each, as in `training`. All is computed in float64, to which features that are many
+are turned some at a time, so that a file of them need not fit into memory.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mobilenet import UserError
+from mobilenet import UserError, cache
+from mobilenet.progress import progress
 from mobilenet.training import build_head, cross_entropy, folds, probabilities, smallest_class
 
 STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
 TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest that it could have
 NEWTON_STEPS = 100  # five to ten are enough
 CG_STEPS = 1000  # a hundred are enough
+AT_ONCE = 128_000_000  # bytes of float64 features; more of them are made anew for each product
+ROWS = 1024  # that are made or looked at together, so that a processor's cache holds some
 
 # Products of this size gain nothing by threads, and thousands of times one waits for the other:
 # on a machine that does something else, too, that takes many times as long.
@@ -46,9 +51,10 @@ def solve(
     """
     if not 0 < strength < math.inf:
         raise UserError(f"The strength cannot be {strength}: use a number above 0.")
-    views = _as_views(features, labels, classes)
-    rows, basis, centre = _rotate(views)
-    weights = _newton(rows, labels, strength, np.zeros((rows.shape[2], _logits(classes))))
+    rows, basis, centre = _rotate(_as_views(features, labels, classes))
+    steps = progress(range(NEWTON_STEPS), None, "Newton steps")
+    weights = np.zeros((rows.width, _logits(classes)))
+    weights = _newton(rows, labels, strength, weights, steps)
     return _turn_back(weights, basis, centre)
 
 
@@ -60,22 +66,27 @@ def descend(
     every step: kernel and bias, as `solve`. It has momentum, and lets go of it where that leads
     uphill (Nesterov 1983; O'Donoghue and Candès 2015, "Adaptive restart").
     """
-    views = _as_views(features, labels, classes)
-    rows, basis, centre = _rotate(views)
-    x, share = rows.reshape(-1, rows.shape[2]).copy(), 1 / len(rows)
-    hot = np.tile(np.eye(classes)[labels], (len(rows), 1))
+    rows, basis, centre = _rotate(_as_views(features, labels, classes))
+    share = 1 / rows.count
+    hot = np.tile(np.eye(classes)[labels], (rows.count, 1))
+    squares = sum(block.T @ block for _, block in rows.blocks())
     # Its column made as long as the others together, the bias is not what is waited for.
-    stretch = max(1.0, np.linalg.norm(x[:, :-1], 2) / math.sqrt(len(x)))
-    x[:, -1] = stretch
+    stretch = max(1.0, math.sqrt(_largest(squares[:-1, :-1]) / len(hot)))
+    scale = np.ones((rows.width, 1))
+    scale[-1] = stretch
     # No direction bends more than this: p (1 − p) is 1/4 at the most, with more classes 1/2.
-    steepest = strength + share * np.linalg.norm(x, 2) ** 2 / (4 if classes == 2 else 2)
-    weights = ahead = np.zeros((x.shape[1], _logits(classes)))
+    longest = _largest(scale * squares * scale.T)
+    steepest = strength + share * longest / (4 if classes == 2 else 2)
+    weights = ahead = np.zeros((rows.width, _logits(classes)))
     penalty = np.full((len(weights), 1), float(strength))
     penalty[-1] = 0  # of the bias
     age = 0
-    for _ in range(steps):
-        wrong = (probabilities(x @ ahead) - hot)[:, : weights.shape[1]]
-        gradient = share * (x.T @ wrong) + penalty * ahead
+    for _ in progress(range(steps), steps, "Descent"):
+        bent = np.zeros_like(ahead)
+        for where, x in rows.blocks():
+            wrong = (probabilities(x @ (scale * ahead)) - hot[where])[:, : weights.shape[1]]
+            bent += x.T @ wrong
+        gradient = share * scale * bent + penalty * ahead
         new = ahead - gradient / steepest
         age = 0 if (gradient * (new - weights)).sum() > 0 else age + 1
         weights, ahead = new, new + age / (age + 3) * (new - weights)
@@ -92,8 +103,10 @@ def objective(
 ) -> float:
     """What `solve` makes least, in nats, at a head: its kernel and bias."""
     views, (kernel, bias) = _as_views(features, labels, classes), head
-    losses = [cross_entropy(probabilities(view @ kernel + bias), labels).sum() for view in views]
-    return float(np.mean(losses) + strength / 2 * (kernel**2).sum())
+    rows = _Rows(views, np.arange(len(labels)), np.zeros(views.shape[2]))
+    p = probabilities(rows.times(np.concatenate([kernel, bias[None]])))
+    loss = cross_entropy(p, np.tile(labels, len(views))).sum() / len(views)
+    return float(loss + strength / 2 * (kernel**2).sum())
 
 
 def solved_head(kernel: np.ndarray, bias: np.ndarray) -> Any:
@@ -124,13 +137,14 @@ def held_out_losses(
     fold = folds(labels, min(count, max(2, smallest_class(labels, groups))), seed, groups)
     rows, _, _ = _rotate(views)  # blind to labels and changes no answer, so once for all folds
     losses = np.empty((len(STRENGTHS), len(labels)))
-    for k in np.unique(fold):
+    turns = [(k, i) for k in np.unique(fold) for i in range(len(STRENGTHS))]
+    for k, i in progress(turns, len(turns), "Strengths"):
         rest = fold != k
-        train, own = rows[:, rest], rows[0, ~rest]
-        weights = np.zeros((rows.shape[2], _logits(classes)))
-        for i, strength in enumerate(STRENGTHS):  # each starts from the stronger one's answer
-            weights = _newton(train, labels[rest], strength, weights)
-            losses[i, ~rest] = cross_entropy(probabilities(own @ weights), labels[~rest])
+        if i == 0:
+            train, own = rows.take(np.flatnonzero(rest)), rows.take(np.flatnonzero(~rest), 1)
+            weights = np.zeros((rows.width, _logits(classes)))
+        weights = _newton(train, labels[rest], STRENGTHS[i], weights)  # from the stronger's answer
+        losses[i, ~rest] = cross_entropy(probabilities(own.times(weights)), labels[~rest])
     return losses.mean(axis=1)
 
 
@@ -177,35 +191,83 @@ def _logits(classes: int) -> int:
     return 1 if classes == 2 else classes
 
 
+class _Rows:
+    """Photos as rows of float64, less the centre and with a one at the end for the bias.
+
+    views: float (V, N, channels), index: positions of the photos that count. A row stands for a
+    view of a photo, view by view. They are made once if AT_ONCE holds them, else for each product.
+    """
+
+    def __init__(self, views: np.ndarray, index: np.ndarray, centre: np.ndarray):
+        self.views, self.index, self.centre = views, index, centre
+        self.count, self.width = len(views), views.shape[2] + 1
+        self.made = None
+        if self.count * len(index) * self.width * 8 <= AT_ONCE:
+            self.made = np.concatenate([block for _, block in self.blocks()])
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Stretches of the rows: which they are, and they, float64 (…, channels + 1)."""
+        if self.made is not None:
+            yield slice(None), self.made
+            return
+        for v in range(self.count):
+            for i in range(0, len(self.index), ROWS):
+                some = self.views[v, self.index[i : i + ROWS]]
+                cache.let_go(self.views)
+                block = np.ones((len(some), self.width))
+                np.subtract(some, self.centre, out=block[:, :-1])
+                start = v * len(self.index) + i
+                yield slice(start, start + len(some)), block
+
+    def times(self, weights: np.ndarray) -> np.ndarray:
+        """rows · weights: float64 (rows, logits)."""
+        return np.concatenate([block @ weights for _, block in self.blocks()])
+
+    def take(self, index: np.ndarray, count: int | None = None) -> "_Rows":
+        """Those of the photos at these positions, of all their views or the first of them."""
+        return _Rows(self.views[:count], self.index[index], self.centre)
+
+
+def _largest(squares: np.ndarray) -> float:
+    """The largest eigenvalue of a symmetric matrix."""
+    return float(np.linalg.eigvalsh(squares)[-1])
+
+
 def _as_views(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Features float64 (V, N, channels), once it is sure that a head can be solved on them."""
-    views = np.asarray(features, np.float64)
-    views = views if views.ndim == 3 else views[None]
-    if not np.isfinite(views).all():
-        raise UserError("Some features are not finite numbers: compute them from the photos again.")
+    """Features (V, N, channels), once it is sure that a head can be solved on them."""
+    features = np.asanyarray(features)  # what is mapped stays mapped
+    views = features if features.ndim == 3 else features[None]
+    for view in views:
+        for i in range(0, len(view), ROWS):
+            if not np.isfinite(view[i : i + ROWS]).all():
+                raise UserError(
+                    "Some features are not finite numbers: compute them from the photos again."
+                )
+        cache.let_go(views)
     counts = np.bincount(labels, minlength=classes)
     if not counts.all():
         raise UserError(f"Class {counts.argmin()} has no photo: add some, or leave the class out.")
     return views
 
 
-def _rotate(views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+def _rotate(views: np.ndarray) -> tuple[_Rows, np.ndarray | None, np.ndarray]:
     """The same photos in fewer numbers: (rows, basis, centre), views = rows · basisᵀ + centre.
 
     N photos span at most N of the channels' directions. The best kernel lies among these, and a
     rotation leaves Σ kernel² as it was, so that nothing is lost by solving there (Hastie and
     Tibshirani 2004, "Efficient quadratic regularization for expression arrays"). The bias takes up
-    the centre. rows: (V, N, min(V·N, channels) + 1), the last a column of ones for the bias;
-    basis: None where it would save nothing.
+    the centre. rows: of min(V·N, channels) numbers; basis: None where it would save nothing.
     """
-    flat = views.reshape(-1, views.shape[2])
-    centre, basis = flat.mean(axis=0), None
-    flat = flat - centre
-    if len(flat) < flat.shape[1]:
-        basis, triangle = np.linalg.qr(flat.T)
-        flat = triangle.T
-    rows = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
-    return rows.reshape(*views.shape[:2], -1), basis, centre
+    count, number, channels = views.shape
+    everyone = np.arange(number)
+    rows = _Rows(views, everyone, np.zeros(channels))
+    centre = sum(block.sum(axis=0) for _, block in rows.blocks())[:-1] / (count * number)
+    if count * number >= channels:
+        return _Rows(views, everyone, centre), None, centre
+    flat = views.reshape(-1, channels) - centre
+    basis, triangle = np.linalg.qr(flat.T)
+    flat = triangle.T.reshape(count, number, -1)
+    return _Rows(flat, everyone, np.zeros(flat.shape[2])), basis, centre
 
 
 def _turn_back(
@@ -217,14 +279,18 @@ def _turn_back(
 
 
 def _newton(
-    rows: np.ndarray, labels: np.ndarray, strength: float, weights: np.ndarray
+    rows: _Rows,
+    labels: np.ndarray,
+    strength: float,
+    weights: np.ndarray,
+    steps: Iterable[int] = range(NEWTON_STEPS),
 ) -> np.ndarray:
-    """The best weights (width, logits) for rows (V, N, width), from a first guess: Newton steps by
-    conjugate gradients, halved until the objective falls (Nocedal and Wright 2006, algorithm 7.1).
+    """The best weights (width, logits) for rows, from a first guess: Newton steps by conjugate
+    gradients, halved until the objective falls (Nocedal and Wright 2006, algorithm 7.1).
     """
-    share, x, logits = 1 / len(rows), rows.reshape(-1, rows.shape[2]), weights.shape[1]
-    hot = np.tile(np.eye(max(2, logits), dtype=bool)[labels], (len(rows), 1))
-    constant = np.zeros((len(x), int(logits == 1)))  # the second of two classes'
+    share, logits = 1 / rows.count, weights.shape[1]
+    hot = np.tile(np.eye(max(2, logits), dtype=bool)[labels], (rows.count, 1))
+    constant = np.zeros((len(hot), int(logits == 1)))  # the second of two classes'
     penalty = np.full((len(weights), 1), float(strength))
     penalty[-1] = 0  # of the bias
 
@@ -235,24 +301,27 @@ def _newton(
         loss = share * (whole[:, 0] - every[hot]).sum() + (penalty * weights**2).sum() / 2
         return loss, np.exp(every - whole)[:, :logits]
 
-    z = x @ weights
+    z = rows.times(weights)
     value, p = objective(z, weights)
-    longest = share * np.linalg.norm(x, axis=1).sum()
-    for _ in range(NEWTON_STEPS):
-        gradient = share * (x.T @ (p - hot[:, :logits])) + penalty * weights
+    longest = share * sum(np.linalg.norm(x, axis=1).sum() for _, x in rows.blocks())
+    for _ in steps:
+        wrong = p - hot[:, :logits]
+        gradient = share * sum(x.T @ wrong[some] for some, x in rows.blocks()) + penalty * weights
         length = np.linalg.norm(gradient)
         if length <= TOLERANCE * longest:
             return weights
 
         def curvature(direction: np.ndarray, p: np.ndarray = p) -> np.ndarray:
             """The Hessian's product with a direction, never written out (Bishop 2006, 4.110)."""
-            u = p * (x @ direction)
-            u = u - p * u.sum(axis=1, keepdims=True)
-            return share * (x.T @ u) + penalty * direction
+            turned = np.zeros_like(direction)
+            for some, x in rows.blocks():  # made once for both products
+                u = p[some] * (x @ direction)
+                turned += x.T @ (u - p[some] * u.sum(axis=1, keepdims=True))
+            return share * turned + penalty * direction
 
         rough = min(0.1, math.sqrt(length / longest))  # far from the end, a rough step does
         step = _conjugate_gradients(curvature, -gradient, rough * length)
-        along, slope = x @ step, (gradient * step).sum()
+        along, slope = rows.times(step), (gradient * step).sum()
         for size in 0.5 ** np.arange(30):
             new, p = objective(z + size * along, weights + size * step)
             # At the very end all that is left to gain is less than rounding.
