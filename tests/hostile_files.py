@@ -2,17 +2,19 @@
 
 A kind is a function of the path of a good classifier, which it spoils; KINDS has it by name, with
 a part of the sentence by which it is refused. What runs code would touch the file that the
-environment variable CANARY names.
+environment variable CANARY names. KINDS are of classifiers, WEIGHTS of arrays in them.
 """
 
 import io
 import json
 import os
 import pickle
+import re
 import stat
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +51,20 @@ def rewritten(path: Path, change: Callable[[dict[str, bytes]], object], **option
 
 def with_member(name: str, content: bytes, **options):
     return lambda path: rewritten(path, lambda members: members.update({name: content}), **options)
+
+
+@contextmanager
+def little_memory(megabytes: int):
+    """Assert that what is done here takes no more, at any moment."""
+    status = Path("/proc/self/status")
+    if not status.exists():  # not Linux
+        yield
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
+    before = status.read_text()
+    yield
+    before, after = (int(re.search(r"VmHWM:\s+(\d+)", t)[1]) for t in (before, status.read_text()))
+    assert after - before < megabytes * 1024
 
 
 class Canary:
@@ -333,7 +349,7 @@ for what, names in {
     )
 KINDS["names: the same"] = (
     with_member("classes.json", b'{"class_names": ["a", "a"]}'),
-    "names fewer than two classes",
+    UNNAMED,
 )
 
 # --- Weights ---

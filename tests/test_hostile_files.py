@@ -1,17 +1,27 @@
 """Files that others made to harm: each is refused with a sentence, runs nothing, fills nothing."""
 
-import os
-import re
+import json
 import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from conftest import one_sentence
-from hostile_files import KINDS, WEIGHTS, described, rewritten, spoil_weights, touching
+from conftest import draw, one_sentence
+from hostile_files import (
+    KINDS,
+    WEIGHTS,
+    Canary,
+    little_memory,
+    rewritten,
+    spoil_weights,
+    touching,
+)
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from mobilenet import UserError, backbone, classifier, predict
+from dataset import fetch
+from mobilenet import UserError, backbone, classifier, photos, predict, runs
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,28 +35,13 @@ def canary(tmp_path, monkeypatch):
     return tmp_path / "canary"
 
 
-@pytest.fixture
-def modest():
-    """What is done here takes little memory, at any moment."""
-    status = Path("/proc/self/status")
-    if not status.exists():  # not Linux
-        yield
-        return
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
-    before = status.read_text()
-    yield
-    before, after = (int(re.search(r"VmHWM:\s+(\d+)", t)[1]) for t in (before, status.read_text()))
-    assert after - before < MEGABYTES * 1024
-
-
 @pytest.mark.parametrize("name", KINDS)
-def test_a_hostile_classifier_is_refused(name, saved_classifier, tmp_path, canary, request):
+def test_a_hostile_classifier_is_refused(name, saved_classifier, tmp_path, canary):
     path = Path(shutil.copy(saved_classifier, tmp_path / "model.keras"))
     make, said = KINDS[name]
     make(path)
     before = sorted(tmp_path.iterdir())
-    request.getfixturevalue("modest")
-    with pytest.raises(UserError) as raised:
+    with little_memory(MEGABYTES), pytest.raises(UserError) as raised:
         classifier.load(path)
     assert one_sentence(raised.value)
     assert said in str(raised.value)
@@ -54,13 +49,11 @@ def test_a_hostile_classifier_is_refused(name, saved_classifier, tmp_path, canar
     assert sorted(tmp_path.iterdir()) == before, "nothing was unpacked"
 
 
-def test_the_attack_is_real(saved_classifier, tmp_path, canary):
+def test_the_attack_is_real(canary):
     """Where nothing is checked, the code in a layer runs."""
-    path = Path(shutil.copy(saved_classifier, tmp_path / "model.keras"))
     layer = keras.saving.deserialize_keras_object(touching(), safe_mode=False)
     layer(np.zeros((1, 3), np.float32))
     assert canary.exists()
-    described(lambda config, inner, last: last.update(touching()))(path)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".weights.h5", "", ".KERAS"])
@@ -111,7 +104,7 @@ def test_names_are_shown_without_codes_for_the_terminal(saved_classifier, tmp_pa
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_hostile_weights_are_refused(name, tmp_path, monkeypatch, modest):
+def test_hostile_weights_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     file = backbone.weights_file(0.35, 96)
     file.parent.mkdir()
@@ -119,15 +112,14 @@ def test_hostile_weights_are_refused(name, tmp_path, monkeypatch, modest):
     with h5py.File(file, "w") as weights:
         weights["layers/0"] = weights["layers/1"] = np.zeros(3, np.float32)
         spoil_weights(weights, "layers", make)
-    with pytest.raises(UserError, match="delete it from Keras's cache") as raised:
+    refused = pytest.raises(UserError, match="delete it from Keras's cache")
+    with little_memory(MEGABYTES), refused as raised:
         backbone.load(0.35, 96, "imagenet")
     assert one_sentence(raised.value)
     assert said in str(raised.value)
 
 
 def test_bundled_weights_are_no_pickle(small, tmp_path, canary):
-    from hostile_files import Canary
-
     for save in (np.savez, np.savez_compressed):
         with (tmp_path / "weights.npz").open("wb") as file:
             save(file, **{backbone._key(v): np.array([Canary()]) for v in small.model.weights})
@@ -139,4 +131,118 @@ def test_bundled_weights_are_no_pickle(small, tmp_path, canary):
     assert not canary.exists()
     np.load(tmp_path / "weights.npz", allow_pickle=True)
     assert canary.exists(), "the attack is real"
-    assert not os.path.samefile(canary, tmp_path / "weights.npz")
+
+
+# --- Lists and logs: whatever is in them, they are read or refused ---
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**400, -1, 0, 1 << 63])
+    | st.floats()  # JSON's NaN and Infinity, too
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+HOSTILE = [
+    b"",
+    b"\xff\xfe\0",
+    b"\xef\xbb\xbf{}",
+    b"[" * 100_000,
+    b'{"train":' * 50_000,
+    b"1" * 100_000,
+    b'"' + b"x" * 10_000_000 + b'"',
+    b"\n" * 1_000_000,
+    b"null",
+]
+
+
+RUN = {
+    "name": "03-x",
+    "notebook": "03",
+    "when": "2026-01-01T00:00:00+00:00",
+    "times": 1,
+    "knobs": {"A": 1},
+    "photos": {"count": 3},
+    "backbone": {},
+    "correct": 1,
+    "total": 2,
+    "loss": 0.5,
+    "seconds": 1.0,
+    "curves": {kind: [0.5, 0.25] for kind in runs.CURVES},
+}
+HEADER = b"path,label,bytes,sha256\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder for the run log; a good run is in it."""
+    place = tmp_path_factory.mktemp("log")
+    good = RUN | {"name": "03-good", "when": "2026-01-02T00:00:00+00:00"}
+    (place / "03-good.json").write_text(json.dumps(good))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "FOLDER", place)
+        yield place
+
+
+@given(name=st.sampled_from(sorted(RUN)), value=values)
+def test_any_value_in_a_run_is_shown_or_left_out(folder, name, value):
+    (folder / "03-x.json").write_text(json.dumps(RUN | {name: value}))
+    check_log()
+
+
+@given(content=st.binary(max_size=99) | st.sampled_from(HOSTILE) | values.map(json.dumps))
+def test_any_bytes_in_a_log_are_left_out(folder, content):
+    content = content.encode() if isinstance(content, str) else content
+    (folder / "03-x.json").write_bytes(content)
+    with little_memory(MEGABYTES):
+        check_log()
+
+
+def check_log():
+    found, damaged = runs.recall()
+    assert found[-1 if found[0].name == "03-x" else 0].name == "03-good"
+    assert len(found) + len(damaged) == 2
+    header, rows = runs.table(found)
+    assert all(len(row) == len(header) and "\n" not in "".join(row) for row in rows)
+    assert len(runs.labels(found)) == len(found)
+
+
+def check_split(path, content):
+    path.write_bytes(content)
+    try:
+        parts = photos.load_split(path, draw(3, size=8))
+    except UserError as error:
+        assert one_sentence(error)
+    else:
+        assert sorted(parts) == sorted(photos.PARTS)
+
+
+@given(
+    lists=st.fixed_dictionaries(
+        {part: values | st.lists(st.sampled_from(draw(3, size=8).files)) for part in photos.PARTS}
+    )
+)
+def test_any_split_is_read_or_refused(folder, lists):
+    check_split(folder / "split", json.dumps(lists).encode())
+
+
+@given(content=st.binary(max_size=99) | values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_for_a_split_are_refused(folder, content):
+    check_split(folder / "split", content)
+
+
+@given(content=st.binary(max_size=99) | st.sampled_from(HOSTILE))
+@example(content=b"a/b.jpg,a," + b"1" * 5000 + b",0")
+@example(content="a/b.jpg,a,\u0661,0".encode())
+def test_any_manifest_is_read_or_refused(folder, content):
+    for start in (b"", HEADER, HEADER + b"a/b.jpg,a,5,0\n"):
+        (folder / "photos.csv").write_bytes(start + content)
+        with little_memory(MEGABYTES):
+            try:
+                assert fetch.read_manifest(folder / "photos.csv")
+            except UserError as error:
+                assert one_sentence(error)
