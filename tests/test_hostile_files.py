@@ -21,7 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset import fetch
-from mobilenet import UserError, backbone, classifier, photos, predict, runs
+from mobilenet import UserError, backbone, classifier, photos, predict, runs, train
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -47,6 +47,16 @@ def test_a_hostile_classifier_is_refused(name, saved_classifier, tmp_path, canar
     assert said in str(raised.value)
     assert not canary.exists()
     assert sorted(tmp_path.iterdir()) == before, "nothing was unpacked"
+
+
+@pytest.mark.parametrize("model", ["mobilenetv1", "mobilenetv2"])
+def test_what_is_trained_from_scratch_passes(model, tmp_path):
+    names = tuple("abcde")
+    network = train.build(train.Plan(model, 0.25, 32, 1, "", 0, names))
+    inputs = keras.Input(network.input_shape[1:], name="photo")
+    whole = keras.Model(inputs, network(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)))
+    classifier.save(tmp_path / "model.keras", whole, names)
+    assert classifier.load(tmp_path / "model.keras")[1] == names
 
 
 def test_the_attack_is_real(canary):
