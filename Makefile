@@ -4,9 +4,9 @@ BIN := .venv/bin
 RUN := .venv/ready
 DEV := .venv/ready-dev
 # Jupyter serves this machine alone, with a token; in a container one is often root.
-LAB := --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
+LAB := --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab test test-browser test-faults notebooks bench photos figures rendered clean
+.PHONY: help run lab test test-browser test-faults audit notebooks bench photos figures rendered clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,11 @@ test-browser: $(DEV) ## run the notebooks in JupyterLab and Chromium (four minut
 
 test-faults: $(DEV) ## kill kernels, fuzz decoding, fill memory and disk (hours)
 	@$(BIN)/python -m pytest -m faults
+
+# Without --strict, packages that could not be looked up would count as harmless.
+audit: $(DEV) ## list known vulnerabilities of what is installed
+	@found=$$($(BIN)/pip-audit --strict --progress-spinner off 2>/dev/null) && echo "No known vulnerabilities." || { \
+	  echo "$${found:-The list of vulnerabilities cannot be had for all that is installed: connect to a network and run this again.}" >&2; exit 1; }
 
 notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep

@@ -15,12 +15,14 @@ from functools import cache, cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from mobilenet import UserError, from_root
 from mobilenet.files import DAMAGE, replacing
 from mobilenet.progress import progress
+from mobilenet.untrusted import Refused, check_weights
 
 PUBLISHED_SIZES = (96, 128, 160, 192, 224)  # any other size takes the weights of 224
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
@@ -29,6 +31,7 @@ CLASS_INDEX = (
 )
 ANSWER_SECONDS = 5
 CHUNK = 65536  # bytes
+LARGEST = 100_000_000  # bytes of a download; the largest published network takes a quarter
 HDF5 = b"\x89HDF"  # what a file of weights begins with
 BUNDLED = Path(__file__).parent / "weights" / "mobilenet_v2_0.35.npz"
 # α and size in pixels where nobody says otherwise.
@@ -143,12 +146,15 @@ def _obtain(file: Path, url: str = "") -> None:
             f"reached: connect to a network, or put {file.name} into the folder models of "
             "KERAS_HOME."
         )
+    url = url or DOWNLOADS + file.name
     try:
         with (
-            urllib.request.urlopen(url or DOWNLOADS + file.name, timeout=ANSWER_SECONDS) as answer,
+            urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer,
             replacing(file) as new,
         ):
             total = int(answer.headers["Content-Length"])
+            if total > LARGEST or urlsplit(answer.url).scheme != urlsplit(url).scheme:
+                raise HTTPException
             chunks = iter(lambda: answer.read(CHUNK), b"")
             with new.open("wb") as out:
                 for chunk in progress(chunks, -(-total // CHUNK), file.name):
@@ -233,7 +239,12 @@ def _build(alpha: float, size: int, file: Path | None, top: bool) -> Any:
     )
     try:
         if file:
+            check_weights(file)
             model.load_weights(file)
+    except Refused as error:
+        raise UserError(
+            f"{file.name} {error}, and is not opened: delete it from Keras's cache."
+        ) from error
     except DAMAGE as error:
         raise UserError(
             f"The weights in {file.name} are damaged: delete it from Keras's cache."

@@ -5,8 +5,10 @@ the class names. So a file that is moved keeps them.
 """
 
 import json
+import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from mobilenet import UserError
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
-from mobilenet.files import DAMAGE, replacing
+from mobilenet.files import replacing
 from mobilenet.progress import progress
 from mobilenet.training import probabilities
+from mobilenet.untrusted import CARD, Refused, check_classifier
 
 BATCH = 32
-CARD = "classes.json"
+MOST = 1 << 27  # numbers that a layer gives for one photo; MobileNetV2 of 224 pixels: 1.2 million
 
 
 def assemble(backbone: Backbone, trained: Any) -> Any:
@@ -69,17 +72,61 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """Read a classifier: (model, class names). Raises UserError if it is none of this project's."""
+    """Read a classifier: (model, class names). Raises UserError if it is none of this project's.
+
+    A file that others made may be named: `untrusted` says what is looked at first.
+    """
     if not path.is_file():
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
+    if path.suffix != ".keras":  # Keras reads others in an older way, which checks less
+        raise UserError(f"{path} is no .keras file: name a model that this project saved.")
     try:
-        names = tuple(str(name) for name in read_card(path)["class_names"])
-        model = keras.models.load_model(path, compile=False)
-    except DAMAGE as error:
+        check_classifier(path)
+        names = read_card(path)["class_names"]
+        _check_names(path, names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of weights that lack, which it then raises
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+        _check_model(path, model, len(names))
+    except UserError:
+        raise
+    except Refused as error:
+        raise UserError(
+            f"{path} {error}, and is not opened: take one that this project saved."
+        ) from error
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read: make it readable, or name another.") from error
+    except Exception as error:  # what Keras raises over a stranger's file is no closed list
         raise UserError(f"{path} is no model, or damaged: make it again.") from error
-    if not names or model.output_shape[-1] != (1 if len(names) == 2 else len(names)):
+    return model, tuple(names)
+
+
+def _check_names(path: Path, names: Any) -> None:
+    """Raise UserError unless these are names of two or more classes."""
+    strings = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+    if not strings or len(set(names)) < max(2, len(names)):
         raise UserError(f"{path} does not name its classes: use a model that this project saved.")
-    return model, names
+
+
+def _check_model(path: Path, model: Any, classes: int) -> None:
+    """Raise UserError unless a model takes square photos, gives finite logits of so many classes
+    and leaves room in memory.
+    """
+    if model.output_shape != (None, 1 if classes == 2 else classes):
+        raise UserError(f"{path} names other classes: use a model that this project saved.")
+    _, side, *_ = shape = model.input_shape
+    if not isinstance(side, int) or shape != (None, side, side, 3):
+        raise UserError(f"{path} takes no square photos: use a model that this project saved.")
+    if max(prod(layer.output.shape[1:]) for layer in _layers(model)) > MOST:
+        raise UserError(f"{path} takes more memory than a photo may: use a smaller model.")
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UserError(f"{path} holds weights that are no numbers: train it again.")
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        yield from _layers(layer) if isinstance(layer, keras.Model) else ()
 
 
 def compiled(model: Any) -> Any:

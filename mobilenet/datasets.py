@@ -6,8 +6,11 @@
 A .tar or .tar.gz file of either is read as it is, without unpacking it.
 """
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import os
 import tarfile
 from collections import defaultdict
@@ -33,6 +36,9 @@ from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 PARTS = ("train", "val", "test")
+# Photos hardly compress: a file that unpacks to more bytes than this was made to fill a memory.
+UNPACKED, SLACK = 20, 100_000_000  # times its own size, and bytes more
+PACKERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}  # by the first two bytes
 VAL_SHARE = 0.1  # of the training photos, where the test photos are given
 
 
@@ -89,22 +95,54 @@ def _items(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
             if real not in seen:
                 inside = Path(path).relative_to(source).parts
                 yield from (((*inside, name), None) for name in folders)
-                yield from (((*inside, n), Path(path) / n) for n in names if is_photo((n,)))
+                for name, file in ((n, Path(path) / n) for n in names if is_photo((n,))):
+                    # A pipe may never answer; what is not there is named when it is read.
+                    if os.path.isfile(file) or not os.path.exists(file):
+                        yield (*inside, name), file
             seen.add(real)
         return
+    if not source.is_file():
+        raise ValueError("neither folder nor file")
+    left = _room(source)
     with tarfile.open(source) as tar:
         for member in tar:
-            parts = Path(member.name).parts
+            parts = Path(member.name.lstrip("/")).parts
             if member.isdir() and not any(map(is_hidden, parts)):
                 yield parts, None
             elif (member.isfile() or member.islnk()) and is_photo(parts):
-                yield parts, io.BytesIO(tar.extractfile(member).read())
+                # A file with holes may be longer than what is there, and linked to many times.
+                data = tar.extractfile(member).read() if member.size <= left else None
+                left -= member.size if data is None else len(data)
+                _check_room(source, left)
+                yield parts, io.BytesIO(data)
+
+
+def _room(source: Path) -> int:
+    """How many bytes of photos are believed to be in a tar file. Raises UserError if it unpacks to
+    more, before anything that it says of itself is acted on.
+    """
+    with source.open("rb") as file:
+        room = left = UNPACKED * os.fstat(file.fileno()).st_size + SLACK
+        unpack = PACKERS.get(file.read(2))
+    if unpack:
+        with unpack(source) as file:
+            while left >= 0 and (chunk := file.read(1 << 20)):
+                left -= len(chunk)
+    _check_room(source, left)
+    return room
+
+
+def _check_room(source: Path, left: int) -> None:
+    if left < 0:
+        raise UserError(
+            f"The data {source.name!r} unpacks to far more than photos do: name another."
+        )
 
 
 def _read(source: Path, size: int) -> dict[str, Photos]:
     try:
         items = sorted(_items(source), key=lambda item: item[0])
-    except (*DAMAGE, tarfile.TarError) as error:
+    except (*DAMAGE, tarfile.TarError, lzma.LZMAError, MemoryError) as error:
         raise UserError(
             f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error

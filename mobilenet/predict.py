@@ -90,14 +90,20 @@ def _tell(paths: list[Path], options: argparse.Namespace) -> int:
         print("Loading the model …", end="\r", file=sys.stderr, flush=True)
     for path, p in predict(paths, options.model):
         if isinstance(p, UserError):
-            print(f"error: {p}", file=sys.stderr)
+            print(f"error: {_plain(p)}", file=sys.stderr)
             failed = True
         elif options.json:  # in ASCII, so that any name survives any terminal and pipe
             print(json.dumps({"path": str(path), "p": p}), flush=True)
         else:
             first, best = next(iter(p)), max(p, key=p.get)
-            print(f"P({first}) = {p[first]:.3f}  {best:<12}  {path}", flush=True)
+            said = f"P({_plain(first)}) = {p[first]:.3f}  {_plain(best):<12}  {_plain(path)}"
+            print(said, flush=True)
     return int(failed)
+
+
+def _plain(text: object) -> str:
+    """In one line, and with no code in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The backbone: its shape, its cuts, and one clear sentence where there are no weights."""
 
 import http.server
+import io
 import re
 import threading
 import urllib.error
@@ -160,8 +161,9 @@ class Downloads(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.server.asked.append(self.command)
         self.send_response(200)
-        page = self.server.way == "page"
-        self.send_header("Content-Length", "900" if page else str(len(self.server.data)))
+        lengths = {"page": 900, "without end": 10 << 30}
+        length = lengths.get(self.server.way, len(self.server.data))
+        self.send_header("Content-Length", str(length))
         self.end_headers()
 
     def do_GET(self):
@@ -192,7 +194,7 @@ def downloads(no_weights, monkeypatch):
     server.server_close()
 
 
-@pytest.mark.parametrize("way", ["page", "cut", "silence", "other bytes"])
+@pytest.mark.parametrize("way", ["page", "cut", "silence", "other bytes", "without end"])
 def test_a_download_that_fails(way, downloads, no_weights, monkeypatch):
     downloads.way = way
     if way == "other bytes":
@@ -210,6 +212,21 @@ def test_a_download(downloads, no_weights):
     assert backbone.weights_file(1.0, 224).read_bytes() == downloads.data
     assert backbone.find_weights() == "imagenet"
     assert downloads.asked == ["HEAD", "GET"], "once"
+
+
+def test_a_download_that_leaves_https_is_not_kept(no_weights, monkeypatch):
+    class Answer(io.BytesIO):
+        url, headers = "http://elsewhere.example/weights.h5", {"Content-Length": "2000000"}
+
+    def redirected(*arguments, **options):
+        return Answer(b"\x89HDF" + bytes(1_999_996))
+
+    monkeypatch.setattr(urllib.request, "urlopen", redirected)
+    assert backbone.find_weights() == "bundled"
+    assert list(no_weights.rglob("*.*")) == []
+    Answer.url = "https://mirror.example/weights.h5"
+    backbone.find_weights.cache_clear()
+    assert backbone.find_weights() == "imagenet"
 
 
 def test_downloaded_weights_are_those_of_the_cache(imagenet, downloads):

@@ -1,11 +1,14 @@
 """Labelled photos from folders and tar files, in parts."""
 
+import gzip
+import io
 import os
 import tarfile
 
 import numpy as np
 import pytest
 from conftest import draw, one_sentence, write
+from hostile_files import little_memory
 from PIL import Image
 
 from mobilenet import UserError, datasets
@@ -226,3 +229,178 @@ def test_classes_must_be_those_of_the_model():
     with pytest.raises(UserError, match="'class c'") as raised:
         datasets.check_classes(draw(2), ("class a", "class c"))
     assert one_sentence(raised.value)
+
+
+# --- Files of others ---
+
+
+def photo() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (SIZE, SIZE)).save(out, "PNG")
+    return out.getvalue()
+
+
+def member(name, **about):
+    """A photo's header with something else in it."""
+    info = tarfile.TarInfo(name)
+    info.size = len(photo())
+    for key, value in about.items():
+        setattr(info, key, value)
+    return info
+
+
+STRANGE = {
+    "..": member("../../outside/1.png"),
+    ".. within": member("class a/../../1.png"),
+    "link": member("class a/link.png", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "link out": member("class a/link.png", type=tarfile.SYMTYPE, linkname="../../../x.png"),
+    "device": member("class a/null.png", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
+    "disk": member("class a/disk.png", type=tarfile.BLKTYPE, devmajor=8),
+    "pipe": member("class a/pipe.png", type=tarfile.FIFOTYPE),
+    "unknown": member("class a/odd.txt", type=b"Z"),
+}
+
+
+def with_strange(folder, info, name="x.tar", mode="w"):
+    """Good photos, and this."""
+    path = packed(write(folder / "data", draw(6, size=SIZE)), folder / name, mode)
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(info, io.BytesIO(photo()) if info.isreg() else None)
+    return path
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_photo_of_a_tar_is_passed_over(kind, tmp_path):
+    info = STRANGE[kind]
+    info.size = info.size if info.isreg() else 0
+    path = with_strange(tmp_path, info)
+    before = sorted(tmp_path.rglob("*"))
+    parts = datasets.load(str(path), SIZE, seed=0)
+    assert sum(map(len, parts.values())) == 12
+    assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
+
+
+def test_an_absolute_name_is_one_below_the_tar(tmp_path):
+    path = with_strange(tmp_path, member("/class a/7.png"))
+    assert sum(map(len, datasets.load(str(path), SIZE, seed=0).values())) == 13
+
+
+def gzipped(path, *pieces):
+    """A file of these bytes, each repeated so many times."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for data, count in pieces:
+            for _ in range(count):
+                file.write(data)
+    return path
+
+
+MEBIBYTE = bytes(1 << 20)
+
+
+def bomb(folder):
+    info = member("class a/1.png", size=200 << 20)
+    return gzipped(folder / "x.tar.gz", (info.tobuf(), 1), (MEBIBYTE, 200))
+
+
+def bomb_of_no_photo(folder):
+    info = member("notes.txt", size=200 << 20)
+    return gzipped(folder / "x.tar.gz", (info.tobuf(), 1), (MEBIBYTE, 200))
+
+
+def bomb_of_a_header(folder):
+    """What says more about the next member takes 200 MB."""
+    info = member("x", type=tarfile.XHDTYPE, size=200 << 20)
+    return gzipped(folder / "x.tar.gz", (info.tobuf(), 1), (MEBIBYTE, 200))
+
+
+def many_members(folder):
+    members = member("class a/1.png", size=0).tobuf() * 2000
+    return gzipped(folder / "x.tar.gz", (members, 200))
+
+
+def ten_gigabytes(folder):
+    path = folder / "x.tar"
+    path.write_bytes(member("class a/1.png", size=10 << 30).tobuf(tarfile.GNU_FORMAT) + bytes(9999))
+    return path
+
+
+def ten_gigabytes_about_it(folder):
+    path = folder / "x.tar"
+    info = member("x", type=tarfile.XHDTYPE, size=10 << 30)
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(9999))
+    return path
+
+
+def holes(folder):
+    """Of 10 GB nothing is there."""
+    header = bytearray(member("class a/1.png", size=0, type=b"S").tobuf(tarfile.GNU_FORMAT))
+    header[386:398] = header[398:410] = b"00000000000\0"  # nothing of it, from the start
+    header[483:495] = b"%011o\0" % (7 << 30)
+    header[148:156] = b" " * 8
+    header[148:155] = b"%06o\0" % sum(header)
+    (folder / "x.tar").write_bytes(bytes(header) + bytes(1024))
+    return folder / "x.tar"
+
+
+def linked(folder):
+    """A photo of 4 MB, a hundred times."""
+    with tarfile.open(folder / "x.tar", "w") as tar:
+        tar.addfile(member("class a/0.png", size=4 << 20), io.BytesIO(bytes(4 << 20)))
+        for i in range(1, 100):
+            info = member(f"class a/{i}.png", size=0, type=tarfile.LNKTYPE)
+            info.linkname = "class a/0.png"
+            tar.addfile(info)
+    return folder / "x.tar"
+
+
+def linked_out(folder):
+    return with_strange(
+        folder, member("class a/l.png", size=0, type=tarfile.LNKTYPE, linkname="/etc/passwd")
+    )
+
+
+def linked_in_a_circle(folder):
+    return with_strange(
+        folder, member("class a/l.png", size=0, type=tarfile.LNKTYPE, linkname="class a/l.png")
+    )
+
+
+def waiting(folder):
+    os.mkfifo(folder / "x.tar")
+    return folder / "x.tar"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+@pytest.mark.parametrize(
+    "make",
+    [
+        bomb,
+        bomb_of_no_photo,
+        bomb_of_a_header,
+        many_members,
+        ten_gigabytes,
+        ten_gigabytes_about_it,
+        holes,
+        linked,
+        linked_out,
+        linked_in_a_circle,
+        waiting,
+    ],
+)
+def test_a_tar_made_to_harm_is_refused(make, tmp_path):
+    path = make(tmp_path)
+    with little_memory(200), pytest.raises(UserError) as raised:
+        datasets.load(str(path), SIZE, seed=0)
+    assert one_sentence(raised.value)
+    assert "name another" in str(raised.value)
+    assert list(tmp_path.glob("*.tar*")) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
+    folder = write(tmp_path, draw(6, size=SIZE))
+    os.mkfifo(folder / "class a" / "pipe.png")
+    (folder / "class a" / "nowhere.png").symlink_to("nowhere")
+    parts = datasets.load(str(folder), SIZE, seed=0)
+    assert sum(map(len, parts.values())) == 12
+    assert parts["train"].left_out == (("class a/nowhere.png", "it is not there"),)
