@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenet import classifier, command, cost, datasets
+from mobilenet import UserError, classifier, command, cost, datasets
 from mobilenet.photos import Photos
 from mobilenet.training import confusion, count_right
 
@@ -55,7 +55,10 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
         print("Name photos by --data to have its answers counted.")
         return 0
     card = classifier.read_card(path)
-    parts = datasets.load(data, model.input_shape[1], card.get("seed", 0) if seed is None else seed)
+    seed = card.get("seed", 0) if seed is None else seed
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise UserError(f"{path} does not say how its photos were split: give a --seed.")
+    parts = datasets.load(data, model.input_shape[1], seed)
     photos = parts["test"]
     datasets.check_classes(photos, names)
     print(datasets.describe(parts))

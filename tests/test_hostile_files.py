@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -21,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset import fetch
-from mobilenet import UserError, backbone, classifier, photos, predict, runs, train
+from mobilenet import UserError, backbone, classifier, evaluate, photos, predict, runs, train
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -108,6 +109,19 @@ def test_names_are_shown_without_codes_for_the_terminal(saved_classifier, tmp_pa
         assert text.count("\n") == 1
         assert text[:-1].isprintable()
     assert said.out.startswith(r"P(\x1b[2Jdark\nP(x)) = ")
+
+
+@pytest.mark.parametrize("seed", ["x", -1, 10**400, [], 0.5, None])
+def test_a_seed_that_is_none(seed, saved_classifier, monkeypatch):
+    card = {"class_names": ["dark", "light"], "seed": seed}
+    model = SimpleNamespace(input_shape=(None, 32, 32, 3))
+    monkeypatch.setattr(classifier, "load", lambda path: (model, ("dark", "light")))
+    monkeypatch.setattr(classifier, "compiled", lambda model: None)
+    monkeypatch.setattr(classifier, "read_card", lambda path: card)
+    monkeypatch.setattr(evaluate, "costs", lambda *arguments: "")
+    with pytest.raises(UserError, match="give a --seed") as raised:
+        evaluate.evaluate(saved_classifier, "photos", None)
+    assert one_sentence(raised.value)
 
 
 # --- Weights in Keras's cache, and the bundled ones ---
