@@ -106,7 +106,7 @@ def _unwritten(path: Path, error: OSError) -> UserError:
     todo = "free some space or make the folder writable"
     if isinstance(error, FileNotFoundError):
         todo = "its folder was removed meanwhile, so run this again"
-    elif path.is_dir():
+    elif isinstance(error, IsADirectoryError):
         todo = "move the folder of that name away"
     return UserError(f"{path} could not be written ({error.strerror or error}): {todo}.")
 

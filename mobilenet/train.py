@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mobilenet import BUILD, ROOT, UserError, command, curves, datasets
+from mobilenet import BUILD, ROOT, UserError, cache, command, curves, datasets
 from mobilenet.files import DAMAGE, alone, read_arrays, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
@@ -39,7 +39,7 @@ HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
 
 class Plan(NamedTuple):
     """What makes two runs the same run. alpha and size are None for the backbone's own; files is
-    the fingerprint of the photos' names, part by part.
+    the fingerprint of the photos' names and of their pixels, part by part.
     """
 
     model: str
@@ -442,7 +442,8 @@ def _work(plan: Plan, data: str, out: Path, resume: bool) -> int:
         print(network, flush=True)
         plan = plan._replace(alpha=network.alpha, size=network.size)
     parts = datasets.load(data, plan.size, plan.seed)
-    files = tuple(datasets.fingerprint(parts[part]) for part in datasets.PARTS)
+    some = [parts[part] for part in datasets.PARTS]
+    files = tuple(f"{datasets.fingerprint(p)}-{cache.digest(p.images)[:12]}" for p in some)
     plan = plan._replace(classes=parts["train"].class_names, files=files)
     print(datasets.describe(parts), flush=True)
     return train_head(plan, network, parts, out) if network else train(plan, parts, out)

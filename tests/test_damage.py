@@ -279,7 +279,7 @@ def test_models_damaged_in_many_places(saved_classifier, tmp_path):
 
 
 @pytest.mark.faults
-def test_what_a_run_writes_beside_its_checkpoint_is_written_anew(tmp_path, monkeypatch):
+def test_a_run_goes_on_with_its_photos_and_writes_the_rest_anew(tmp_path, monkeypatch, capsys):
     data, out = write(tmp_path / "data", draw(20, size=32)), tmp_path / "run"
     line = ["--model", "mobilenetv1", "--alpha", "0.25", "--size", "32", "--data", str(data)]
     line += ["--epochs", "2", "--out", str(out)]
@@ -293,6 +293,12 @@ def test_what_a_run_writes_beside_its_checkpoint_is_written_anew(tmp_path, monke
     good = (out / "history.jsonl").read_bytes()
     (out / "history.jsonl").write_bytes(good[:-20])
     (out / "curves.png").write_bytes(b"no picture")
+    photo, other = sorted(data.rglob("*.png"))[:2]
+    before = photo.read_bytes()
+    photo.write_bytes(other.read_bytes())
+    assert train.main([*line, "--resume"]) == 1
+    assert "of another run (other photos)" in capsys.readouterr().err
+    photo.write_bytes(before)
     assert train.main([*line, "--resume"]) == 0
     assert (out / "history.jsonl").read_bytes() == good
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
