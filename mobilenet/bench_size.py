@@ -71,7 +71,8 @@ def grow(count: int, place: Path, measure: Callable[[Path], dict[str, Any]]) -> 
         ) from error
     small, large = runs
     times = {
-        stage: (np.array(large[stage]) / small[stage]).tolist() for stage in (*STAGES, "whole")
+        stage: (np.array(large[stage]) / np.maximum(small[stage], 1e-9)).tolist()
+        for stage in (*STAGES, "whole")
     }
     if small["peak_memory"]:
         times["peak_memory"] = large["peak_memory"] / small["peak_memory"]

@@ -22,6 +22,7 @@ from mobilenet.progress import progress
 
 BATCH = 32
 CHUNK = 8_000_000  # bytes of inputs for one call, copied out of a file that memory may not hold
+GATHERED = 256  # inputs copied before memory is given back; the system maps 64 kB for each
 
 
 @dataclass
@@ -250,6 +251,16 @@ def _chunks(count: int, photo: np.ndarray) -> list[slice]:
     return [slice(i, i + size) for i in range(0, count, size)]
 
 
+def _gathered(views: np.ndarray, view: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """views[view, photo], a few at a time: of a mapped file each shows what lies around it, too."""
+    inputs = np.empty((len(photo), *views.shape[2:]), views.dtype)
+    for i in range(0, len(photo), GATHERED):
+        some = slice(i, i + GATHERED)
+        inputs[some] = views[view[some], photo[some]]
+        cache.let_go(views)
+    return inputs
+
+
 def predict_logits(model: Any, inputs: np.ndarray) -> np.ndarray:
     """Logits of saved features or activations (N, ...), in batches: float32 (N, 1) or (N, K)."""
     return _predict(_compiled(model, inputs), inputs)
@@ -308,8 +319,7 @@ def fit(
         loss = right = 0.0
         for chunk in _chunks(len(order), views[0, 0]):
             some = order[chunk]
-            inputs = tf.constant(views[view[some], some], compiled.dtype)
-            cache.let_go(views)
+            inputs = tf.constant(_gathered(views, view[some], some), compiled.dtype)
             sums = compiled.train(inputs, tf.constant(labels[some], tf.int64))
             loss, right = loss + float(sums[0]), right + int(sums[1])
         if not math.isfinite(loss):

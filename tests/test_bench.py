@@ -119,12 +119,13 @@ def test_the_cuts_are_the_blocks_that_hold_the_usual_layers(small):
 
 @pytest.fixture
 def source(tmp_path):
-    """Fifteen drawn photos of each of two classes, brighter to the right; one of them in a format
-    that TensorFlow does not read.
+    """Fifteen drawn photos of each of two classes, no two alike; one of them in a format that
+    TensorFlow does not read.
     """
     drawn = draw(15, size=48)
-    ramp = np.arange(48, dtype=np.uint8)[:, None]
-    folder = write(tmp_path / "source", replace(drawn, images=drawn.images // 2 + 2 * ramp))
+    places = np.random.default_rng(0).integers(0, 100, (30, 6, 6), np.uint8)
+    places = np.stack([Image.fromarray(some).resize((48, 48)) for some in places])[..., None]
+    folder = write(tmp_path / "source", replace(drawn, images=drawn.images // 2 + places))
     with Image.open(folder / "class a" / "000.png") as image:
         image.save(folder / "class a" / "000.webp")
     (folder / "class a" / "000.png").unlink()
@@ -152,7 +153,13 @@ def test_lay_out(source, tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--pairs", "0"], ["--pairs", "few"], ["--photos-times", "0"], ["--nothing"], ["more"]],
+    [
+        ["--pairs", "-1"],
+        ["--pairs", "few"],
+        ["--photos-times", "0"],
+        ["--many", "-1"],
+        ["--nothing"],
+    ],
     ids=" ".join,
 )
 def test_usage(wrong, capsys):
@@ -185,6 +192,7 @@ def test_a_run_that_fails_says_why(tmp_path):
 def test_a_tiny_run(source, tmp_path):
     out = tmp_path / "bench.json"
     line = [sys.executable, "-m", "mobilenet.bench", "--pairs", "1", "--photos-times", "2"]
+    line += ["--many", "60"]
     told = {**os.environ, "PHOTOS": str(source), "WEIGHTS": "bundled"}
     done = subprocess.run(
         [*line, "--out", str(out)], cwd=ROOT, env=told, capture_output=True, text=True
@@ -207,4 +215,5 @@ def test_a_tiny_run(source, tmp_path):
     assert found["growth"]["factors"]["usual"]["first_run"] > 0
     (row,) = found["arithmetic"]
     assert all(0 < row[variant]["forward_share"] < 1.5 for variant in ("same", "defaults"))
+    assert [run["total"] for run in found["many"]["runs"]] == [6, 12]
     assert not list((ROOT / "build").glob("bench-*")), "nothing is left behind"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import draw, write
 
-from mobilenet import ROOT, bench, bench_size, cache, features, photos, solver, training
+from mobilenet import ROOT, bench, bench_size, cache, features, photos, progress, solver, training
 
 SMALL, LARGE = 100, 500  # photos
 
@@ -128,6 +128,15 @@ def test_a_stretch_at_a_time_is_the_same_head(classes, monkeypatch):
     assert np.allclose(losses, solver.held_out_losses(x, labels, classes, seed=0), atol=1e-8)
     for a, b in zip(downhill, solver.descend(x, labels, classes, 1.0, 50), strict=True):
         assert np.allclose(a, b, atol=1e-8)
+
+
+def test_steps_that_nobody_can_count_beforehand_are_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr(progress, "_painter", lambda: shown.append)
+    for seconds in ("_QUIET_SECONDS", "_REDRAW_SECONDS"):
+        monkeypatch.setattr(progress, seconds, -1.0)
+    assert list(progress.progress(range(2), None, "Newton steps")) == [0, 1]
+    assert shown == ["Newton steps 0, 0 s", "Newton steps 1, 0 s", ""]
 
 
 # --- The files that are kept ---
