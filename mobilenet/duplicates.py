@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from mobilenet.progress import progress
+
 BITS = 128
 FARTHEST = 15  # bits that may differ
 BANDS = FARTHEST + 1  # of so many stretches of bits at least one is then the same
@@ -37,41 +39,32 @@ def twins(files: Sequence[str], prints: np.ndarray) -> dict[str, str]:
     that is like a third is of one kind with both.
     """
     kinds, inverse = np.unique(prints, axis=0, return_inverse=True)
-    first = list(range(len(kinds)))
-
-    def root(i: int) -> int:
-        while first[i] != i:
-            first[i] = first[first[i]]
-            i = first[i]
-        return i
-
-    for i, j in _pairs(kinds):
-        first[root(i)] = root(j)
     members = {}
-    for file, kind in zip(files, inverse.ravel(), strict=True):
-        members.setdefault(root(int(kind)), []).append(file)
+    for file, kind in zip(files, _joined(kinds)[inverse.ravel()].tolist(), strict=True):
+        members.setdefault(kind, []).append(file)
     return {file: min(some) for some in members.values() if len(some) > 1 for file in some}
 
 
-def _pairs(prints: np.ndarray) -> set[tuple[int, int]]:
-    """Positions of fingerprints, no two equal, that are of one picture."""
+def _joined(prints: np.ndarray) -> np.ndarray:
+    """A number for each of some fingerprints, no two equal: the same for those of one picture."""
     small = prints[:, : SMALL * SMALL].astype(np.float32)
     small -= small.mean(axis=1, keepdims=True)
     spread = small.std(axis=1, keepdims=True)
     small /= np.where(spread < 1, np.inf, spread)  # of one colour: like its equals alone
     bits = np.ascontiguousarray(prints[:, SMALL * SMALL :])
-    words = bits.view(np.uint64)
-    found = set()
-    for band in bits.T:  # a byte, BITS / BANDS bits
+    words, number = bits.view(np.uint64), np.arange(len(prints))
+    for band in progress(bits.T, BANDS, "Same pictures"):  # a byte, BITS / BANDS bits
         order = np.argsort(band, kind="stable")
         for some in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
             step = max(1, AT_ONCE // len(some))
             for rows in np.split(some, range(step, len(some), step)):
-                apart = np.bitwise_count(words[rows, None] ^ words[some]).sum(axis=2, dtype=int)
-                near, other = np.nonzero(apart <= FARTHEST)
-                i, j = rows[near], some[other]
-                alike = np.einsum("ij,ij->i", small[i], small[j]) >= ALIKE * SMALL * SMALL
-                found.update(
-                    zip(i[alike & (i < j)].tolist(), j[alike & (i < j)].tolist(), strict=True)
-                )
-    return found
+                apart = np.bitwise_count(words[rows, None] ^ words[some]).sum(axis=2)
+                near = apart <= FARTHEST
+                for k in np.flatnonzero(near.sum(axis=1) > 1):
+                    others = some[near[k]]
+                    others = others[number[others] != number[rows[k]]]
+                    alike = others[small[others] @ small[rows[k]] >= ALIKE * SMALL * SMALL]
+                    if len(alike):
+                        one = np.append(number[alike], number[rows[k]])
+                        number[np.isin(number, one)] = one.min()
+    return number
