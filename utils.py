@@ -9,6 +9,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts off while it loads
+
+# isort: split
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.textpath import TextPath
 from PIL import Image
+
+from mobilenet.interrupts import held
+
+with held():
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.textpath import TextPath
 
 # Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
