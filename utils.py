@@ -41,6 +41,7 @@ from mobilenet.cost_figures import (
     time_against_multiply_adds_plot,
     top1_plot,
 )
+from mobilenet.decoding import read_photo
 from mobilenet.files import write_json
 from mobilenet.photo_figures import (
     confusion_photos,
@@ -57,7 +58,6 @@ from mobilenet.photos import (
     find_folder,
     load_photos,
     load_split,
-    read_photo,
     save_split,
     split,
 )

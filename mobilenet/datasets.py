@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError, duplicates
+from mobilenet.decoding import read_or_reason
 from mobilenet.files import DAMAGE
 from mobilenet.photos import (
     FEWEST,
     Photos,
     is_hidden,
     is_photo,
-    read_or_reason,
     split,
 )
 from mobilenet.progress import progress

@@ -1,4 +1,4 @@
-"""Photos: finding them in class folders, reading them upright and cropped, splitting them.
+"""Photos: finding them in class folders, reading them once and keeping them, splitting them.
 
 A labelled set of photos is a folder that holds one folder for each class. Anything hidden
 (`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`) or made by an archiver (`__MACOSX`) is no photo.
@@ -8,24 +8,18 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
-import struct
-import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
 
 from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
+from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
 from mobilenet.files import DAMAGE, write_json
 from mobilenet.progress import ahead, progress
 
@@ -36,34 +30,6 @@ AHEAD = 64  # photos decoded before they are written
 TRIES = 3  # of a file that changes while it is read
 DECODINGS = 2  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
-
-# Megapixels that take less than a gigabyte of memory, by format; up to 256 pixels a side a JPEG is
-# decoded at a fraction. No other format is looked for: for one Pillow would start Ghostscript.
-LARGEST = {"JPEG": 110, "PNG": 64, "GIF": 64, "BMP": 64, "WEBP": 40}
-SIDE = 65_535  # pixels, the most of a JPEG; a line costs memory however short it is
-RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
-SCANS = 100  # of a JPEG: more than programs write, and a small file of more may take hours
-MARKER = re.compile(rb"\xff[^\0\1\xff\xd0-\xd8]")  # that are followed by a length, or the end
-_one_large = threading.Lock()  # photos of a quarter of that or more are decoded one at a time
-
-# What Pillow raises on damaged files; DecompressionBombError is a file of over 179 megapixels.
-UNREADABLE = (
-    OSError,
-    MemoryError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-
-# Odd metadata is no reason to bother anyone. Said once: warnings.catch_warnings in the threads
-# that read photos would leave the process's filters in disorder.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -174,76 +140,6 @@ def _is_waited_for(path: Path) -> bool:
     return False
 
 
-def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
-    """A photo as uint8 (size, size, 3) RGB: upright, shorter side scaled to size, centre cropped.
-
-    Transparent parts become white; of an animation the first picture is taken. Raises UserError
-    with the reason if the file cannot be read as a photo, or not within a gigabyte of memory.
-    """
-    try:
-        with Image.open(path, formats=tuple(LARGEST)) as image:
-            share = _share(image)
-            # A JPEG decodes at 1/2, 1/4 or 1/8 where that is still no smaller than needed.
-            image.draft(None, (size, size))
-            with _one_large if share > 0.25 else nullcontext():
-                ImageOps.exif_transpose(image, in_place=True)
-                square = ImageOps.fit(_to_rgb(image), (size, size), Image.Resampling.BICUBIC)
-    except UNREADABLE as error:
-        raise UserError(f"{path} cannot be read as a photo: {_reason(error)}.") from error
-    return np.asarray(square)
-
-
-def _share(image: Image.Image) -> float:
-    """How much an opened photo has of the megapixels that it may have; ValueError if too much."""
-    jpeg = isinstance(image, JpegImageFile)
-    runs = image.tile and image.tile[0][0] == "bmp_rle"
-    most = RUNS if runs else LARGEST["JPEG" if jpeg else image.format]
-    share = image.width * image.height / (most * 1e6)
-    if share > 1:
-        raise ValueError(f"it has more than {most} megapixels")
-    if max(image.size) > SIDE:
-        raise ValueError(f"a side of it has more than {SIDE} pixels")
-    if jpeg and _scans(image.fp) > SCANS:
-        raise ValueError(f"it has more than {SCANS} scans")
-    return share
-
-
-def _scans(file: BinaryIO) -> int:
-    """How many times a JPEG goes over its pixels, counted up to one more than SCANS."""
-    file.seek(0)
-    content, at, count = file.read(), 2, 0
-    while count <= SCANS and (marker := MARKER.search(content, at)) and marker[0] != b"\xff\xd9":
-        count += marker[0] == b"\xff\xda"
-        at = marker.end()
-        at += int.from_bytes(content[at : at + 2], "big")
-    return count
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
-        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image)
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "it is no JPEG, PNG, WebP, GIF or BMP"
-    if isinstance(error, FileNotFoundError):
-        return "it is not there"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder without photos"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for it"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
 def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     """Read all photos of a folder of class folders, decoded once at size × size pixels, and kept:
     asked for again, only the files are read to see that they are the same.
@@ -258,7 +154,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     except OSError as error:
         raise UserError(
-            f"The photo folder {str(folder)!r} cannot be read ({_reason(error)}): name another."
+            f"The photo folder {str(folder)!r} cannot be read ({reason_of(error)}): name another."
         ) from error
     names = [name for name in names if not is_hidden(name)]
     if len(names) < 2:
@@ -311,25 +207,23 @@ def _decoded(
     read, and N sums.
     """
     workers = os.cpu_count() or 1
-    sums = list(
-        progress(ahead(_sha256, ((path,) for path in paths), AHEAD, workers), len(paths), "Files")
-    )
-    tries = Counter()
+    read = ahead(_sha256, ((path,) for path in paths), AHEAD, workers)
+    sums, tries = list(progress(read, len(paths), "Files")), Counter()
     while paths:
-        of = f"{DECODINGS} {PIL.__version__} {size} {' '.join(sums)}"
+        of = f"{DECODINGS} {PIL.__version__} {size} {sums}"
         name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
         with suppress(*DAMAGE):  # not there, or damaged: made anew
-            return *_kept(name, len(paths)), sums
-        calls = ((path, sha256, size) for path, sha256 in zip(paths, sums, strict=True))
+            return *_kept(name, len(paths)), [sum_ for sum_, _ in sums]
+        calls = ((path, *sum_, size) for path, sum_ in zip(paths, sums, strict=True))
         decoded = ahead(_decode, calls, AHEAD, workers)
         rows = _rows(progress(decoded, len(paths), "Photos"), size, reasons := {})
         try:
             cache.write([name, f"{name}-prints"], (len(paths),), rows, reasons)
-        except _Changed as changed:
+        except _Passing as passing:
             # What is kept under a name must be what was hashed: hash anew, or do without.
-            i = paths.index(changed.path)
+            i = paths.index(passing.path)
             tries[i] += 1
-            sums[i] = _sha256(changed.path) if tries[i] < TRIES else ""
+            sums[i] = _sha256(passing.path) if tries[i] < TRIES else ("", passing.reason)
     return cache.Rows(np.empty((0, size, size, 3), np.uint8), np.arange(0), ""), np.empty(0), {}, []
 
 
@@ -339,27 +233,29 @@ def _kept(name: str, count: int) -> tuple[cache.Rows, np.ndarray, dict[int, str]
     return cache.Rows(array, np.arange(count), name), prints, reasons
 
 
-class _Changed(Exception):
-    """A file is not what it was when it was hashed."""
+class _Passing(Exception):
+    """A file cannot be read for a reason that may pass, and must not be kept with what was."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, reason: str):
         super().__init__(path)
-        self.path = path
+        self.path, self.reason = path, reason
 
 
-def _decode(path: Path, sha256: str, size: int) -> np.ndarray | str:
-    """What `read_or_reason` reads, of the very bytes that were hashed."""
+def _decode(path: Path, sha256: str, reason: str, size: int) -> np.ndarray | str:
+    """What `read_or_reason` reads, of the very bytes that were hashed, or why they were not."""
+    if reason:
+        return reason
+    changed = _Passing(path, "it changed while it was read")
     try:
-        content = path.read_bytes()
+        content = read_content(path)
     except OSError as error:
-        if sha256:
-            raise _Changed(path) from error
-        return _reason(error)
-    if not sha256:
-        return "it changed while it was read"
+        raise changed from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise _Changed(path)
-    return read_or_reason(io.BytesIO(content), size)
+        raise changed
+    result = read_or_reason(io.BytesIO(content), size)
+    if isinstance(result, str) and result == NO_MEMORY:
+        raise _Passing(path, result)
+    return result
 
 
 def _rows(decoded: Iterable[np.ndarray | str], size: int, reasons: dict) -> Iterator[list]:
@@ -372,20 +268,12 @@ def _rows(decoded: Iterable[np.ndarray | str], size: int, reasons: dict) -> Iter
         yield [image[None], duplicates.fingerprint(image)[None]]
 
 
-def _sha256(path: Path) -> str:
-    """Of what is in a file, in hexadecimal; nothing where it cannot be read."""
+def _sha256(path: Path) -> tuple[str, str]:
+    """Of what is in a file, in hexadecimal, and nothing; or nothing and why it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
-def read_or_reason(path: Path | str | BinaryIO, size: int) -> np.ndarray | str:
-    """What read_photo reads, or the reason why it cannot."""
-    try:
-        return read_photo(path, size)
-    except UserError as error:
-        return _reason(error.__cause__)
+        return hashlib.sha256(read_content(path)).hexdigest(), ""
+    except (OSError, MemoryError) as error:
+        return "", reason_of(error)
 
 
 def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:

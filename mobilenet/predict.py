@@ -19,7 +19,8 @@ import numpy as np
 
 from mobilenet import BUILD, UserError
 from mobilenet.command import Parser, run
-from mobilenet.photos import list_photos, read_photo
+from mobilenet.decoding import read_photo
+from mobilenet.photos import list_photos
 
 MODEL = BUILD / "fine_tuned.keras"
 BATCH = 32

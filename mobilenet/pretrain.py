@@ -28,8 +28,9 @@ import numpy as np
 from PIL import Image
 
 from mobilenet import BUILD, UserError, backbone, command
+from mobilenet.decoding import UNREADABLE
 from mobilenet.files import DAMAGE, read_arrays, replacing
-from mobilenet.photos import UNREADABLE, is_photo, list_photos
+from mobilenet.photos import is_photo, list_photos
 from mobilenet.progress import ahead, progress
 
 HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")

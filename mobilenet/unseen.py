@@ -30,8 +30,9 @@ import numpy as np
 from mobilenet import UserError, features, from_root, predict
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import printable
+from mobilenet.decoding import read_or_reason
 from mobilenet.explain import similarity
-from mobilenet.photos import is_hidden, is_photo, read_or_reason
+from mobilenet.photos import is_hidden, is_photo
 from mobilenet.progress import progress
 from mobilenet.training import Result
 

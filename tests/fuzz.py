@@ -30,7 +30,7 @@ if __name__ == "__main__":
 with watched:
     from PIL import Image
 
-    from mobilenet import BUILD, UserError, cache, photos, review
+    from mobilenet import BUILD, UserError, cache, decoding, photos, review
 
     Image.init()  # all formats
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -43,7 +43,7 @@ def decode(data: bytes) -> None:
     """A photo of the size asked for, or a reason on one line."""
     size = (32, 224)[len(data) % 2]
     try:
-        image = photos.read_photo(io.BytesIO(data), size)
+        image = decoding.read_photo(io.BytesIO(data), size)
     except UserError as error:
         assert_line(str(error).split(" cannot be read as a photo: ")[1])
     else:

@@ -17,7 +17,7 @@ import fuzz
 import numpy as np
 from PIL import Image
 
-from mobilenet import photos
+from mobilenet import decoding
 
 READ, PASSED, EITHER = "read", "passed over", "read, or left out with a reason"
 KINDS: dict[str, Callable[[Path], dict[str, str]]] = {}
@@ -99,7 +99,7 @@ header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
 lines = zlib.compress(bytes(1000))
 BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
 KINDS["60,000 × 60,000 pixels"] = one("bomb.png", BOMB, "pixels")
-for format_ in photos.LARGEST:
+for format_ in decoding.LARGEST:
     large = fuzz.sized(format_, 16_383, 16_383)
     KINDS[f"{format_}, 268 megapixels"] = one(f"large.{format_}", large, "pixels")
 KINDS["1 × 1 pixel"] = one("dot.png", content("png", picture(1, 1)), READ)
@@ -229,6 +229,17 @@ def folder_elsewhere(folder):
     (target / "inside.jpg").write_bytes(content("jpg"))
     link(folder, "away", target)
     return {"away/inside.jpg": PASSED}
+
+
+@kind("a terabyte of nothing")
+def huge(folder):
+    with (folder / "huge.jpg").open("wb") as file:
+        file.write(content("jpg"))
+        try:
+            file.truncate(10**12)
+        except OSError as error:
+            raise Impossible("huge.jpg") from error
+    return {"huge.jpg": "it has more than 128 megabytes"}
 
 
 @kind("pipe")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 import utils
-from mobilenet import ROOT, UserError, duplicates, photos, training
+from mobilenet import ROOT, UserError, decoding, duplicates, photos, training
 from mobilenet.photos import PARTS, Photos
 
 SIZE = 224
@@ -36,7 +36,7 @@ def changed(path: Path, change: str) -> bytes:
 
 
 def fingerprints(files) -> np.ndarray:
-    return np.stack([duplicates.fingerprint(photos.read_photo(file, SIZE)) for file in files])
+    return np.stack([duplicates.fingerprint(decoding.read_photo(file, SIZE)) for file in files])
 
 
 def test_no_two_drawn_pictures_are_taken_for_one():

@@ -14,17 +14,17 @@ import fuzz
 import pytest
 from PIL import Image
 
-from mobilenet import ROOT, UserError, photos
+from mobilenet import ROOT, UserError, decoding, photos
 
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.photos does
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.decoding does
 CHANGES = {"decode": 3000, "scan": 100}
 GIGABYTE = 1024  # MiB, and of the whole process
 MEASURE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from mobilenet import photos
+from mobilenet import decoding
 with ThreadPoolExecutor() as pool:
-    decoded = list(pool.map(lambda path: photos.read_or_reason(path, 224), sys.argv[1:]))
+    decoded = list(pool.map(lambda path: decoding.read_or_reason(path, 224), sys.argv[1:]))
 print([getattr(one, "shape", one) for one in decoded])
 # Not of getrusage, which begins with what the parent has.
 (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
@@ -48,7 +48,7 @@ def test_the_corpus(target):
 def test_the_first_photos_are_all_read():
     """Else what is changed in them would find nothing."""
     for name in fuzz.first_photos():
-        photos.read_photo(fuzz.CORPUS / "decode" / name, 32)
+        decoding.read_photo(fuzz.CORPUS / "decode" / name, 32)
 
 
 def test_the_first_folders_are_loaded(tmp_path):
@@ -79,52 +79,52 @@ def test_changes_to_the_corpus(target):
 # --- What a photo may cost ---
 
 
-@pytest.mark.parametrize("kind", photos.LARGEST)
+@pytest.mark.parametrize("kind", decoding.LARGEST)
 def test_what_is_too_large_is_named_before_it_is_decoded(kind):
-    most = photos.LARGEST[kind]
+    most = decoding.LARGEST[kind]
     side = int((most * 1e6) ** 0.5) + 1
     with pytest.raises(UserError, match=f"it has more than {most} megapixels"):
-        photos.read_photo(io.BytesIO(fuzz.sized(kind, side, side)), 32)
-    reason = photos.read_or_reason(io.BytesIO(fuzz.sized(kind, side - 2, 100)), 32)
+        decoding.read_photo(io.BytesIO(fuzz.sized(kind, side, side)), 32)
+    reason = decoding.read_or_reason(io.BytesIO(fuzz.sized(kind, side - 2, 100)), 32)
     assert "megapixels" not in str(reason)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
 def test_what_is_too_long_is_named_before_it_is_decoded(kind):
-    with pytest.raises(UserError, match=f"a side of it has more than {photos.SIDE} pixels"):
-        photos.read_photo(io.BytesIO(fuzz.sized(kind, 1, photos.SIDE + 1)), 32)
-    reason = photos.read_or_reason(io.BytesIO(fuzz.sized(kind, photos.SIDE, 1)), 32)
+    with pytest.raises(UserError, match=f"a side of it has more than {decoding.SIDE} pixels"):
+        decoding.read_photo(io.BytesIO(fuzz.sized(kind, 1, decoding.SIDE + 1)), 32)
+    reason = decoding.read_or_reason(io.BytesIO(fuzz.sized(kind, decoding.SIDE, 1)), 32)
     assert "side" not in str(reason)
 
 
 def test_a_jpeg_of_too_many_scans():
     """20 ms for 150 bytes, if it says that it has 100 megapixels: hours for a photo's file."""
-    assert photos.read_photo(io.BytesIO(fuzz.many_scans(photos.SCANS)), 32).shape == (32, 32, 3)
-    with pytest.raises(UserError, match=f"it has more than {photos.SCANS} scans"):
-        photos.read_photo(io.BytesIO(fuzz.many_scans(photos.SCANS + 1)), 32)
+    assert decoding.read_photo(io.BytesIO(fuzz.many_scans(decoding.SCANS)), 32).shape == (32, 32, 3)
+    with pytest.raises(UserError, match=f"it has more than {decoding.SCANS} scans"):
+        decoding.read_photo(io.BytesIO(fuzz.many_scans(decoding.SCANS + 1)), 32)
 
 
 def test_scans_are_counted_up_to_the_end_of_the_photo():
     """Behind it a phone may put a film, in its EXIF block a preview."""
     scans = b"\xff\xda\0\2" * 200
     whole = fuzz.saved(fuzz.picture(), "JPEG", exif=b"Exif\0\0" + scans) + scans
-    assert photos.read_photo(io.BytesIO(whole), 32).shape == (32, 32, 3)
+    assert decoding.read_photo(io.BytesIO(whole), 32).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("megapixels", [0.0004, 0.01])
 def test_large_photos_are_decoded_one_at_a_time(monkeypatch, megapixels):
     """Each on a core of its own, they would take a gigabyte for each core."""
-    real, held = photos._to_rgb, []
+    real, held = decoding._to_rgb, []
 
     def to_rgb(image):
-        held.append(photos._one_large.locked())
+        held.append(decoding._one_large.locked())
         return real(image)
 
-    monkeypatch.setattr(photos, "_to_rgb", to_rgb)
-    monkeypatch.setitem(photos.LARGEST, "PNG", megapixels)
-    photos.read_photo(fuzz.CORPUS / "decode" / "rgb.png", 32)  # 384 pixels
+    monkeypatch.setattr(decoding, "_to_rgb", to_rgb)
+    monkeypatch.setitem(decoding.LARGEST, "PNG", megapixels)
+    decoding.read_photo(fuzz.CORPUS / "decode" / "rgb.png", 32)  # 384 pixels
     assert held == [megapixels < 0.001]
-    assert not photos._one_large.locked()
+    assert not decoding._one_large.locked()
 
 
 def test_no_other_program_is_started(tmp_path, monkeypatch):
@@ -134,7 +134,7 @@ def test_no_other_program_is_started(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     with pytest.raises(UserError, match="it is no JPEG"):
-        photos.read_photo(io.BytesIO(data), 32)
+        decoding.read_photo(io.BytesIO(data), 32)
     assert not (tmp_path / "started").exists()
 
 
@@ -142,16 +142,16 @@ def test_no_memory_left(monkeypatch):
     def none(*_):
         raise MemoryError
 
-    monkeypatch.setattr(photos, "_to_rgb", none)
+    monkeypatch.setattr(decoding, "_to_rgb", none)
     with pytest.raises(UserError, match="there is not enough memory for it"):
-        photos.read_photo(fuzz.CORPUS / "decode" / "rgb.png", 32)
+        decoding.read_photo(fuzz.CORPUS / "decode" / "rgb.png", 32)
 
 
 def largest(name: str, path: Path) -> None:
     """Write a photo of as many pixels as its format may have, of the kind that takes most."""
     suffix = name.split()[-1]
     kind = {"jpg": "JPEG"}.get(suffix, suffix.upper())
-    side = int((photos.LARGEST[kind] * 1e6) ** 0.5)
+    side = int((decoding.LARGEST[kind] * 1e6) ** 0.5)
     mode = {"CMYK jpg": "CMYK", "RGBA png": "RGBA", "RGBA webp": "RGBA", "grey 16 bit png": "I;16"}
     image = Image.new(mode.get(name, "P" if kind == "GIF" else "RGB"), (side, side))
     exif = Image.Exif()
@@ -203,3 +203,14 @@ def test_fuzzing_finds_nothing(target):
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Done " in done.stderr
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory on Linux")
+def test_large_photos_of_every_format_in_every_thread(tmp_path):
+    paths = [tmp_path / f"photo.{name.split()[-1]}" for name in ("CMYK jpg", "RGBA png", "gif")]
+    for name, path in zip(("CMYK jpg", "RGBA png", "gif"), paths, strict=True):
+        largest(name, path)
+    peak = measured(paths * 2)
+    print(f"all: {peak} MiB")
+    assert peak < GIGABYTE

@@ -15,7 +15,8 @@ from PIL import Image
 
 import mobilenet
 from mobilenet import ROOT, UserError, photos
-from mobilenet.photos import load_photos, read_photo
+from mobilenet.decoding import read_photo
+from mobilenet.photos import load_photos
 
 # Four quarters that tell every turn and mirror apart.
 RED, GREEN, BLUE, YELLOW = (200, 40, 40), (40, 180, 60), (40, 60, 200), (210, 200, 50)
@@ -190,7 +191,7 @@ def test_broken_exif_is_no_reason_to_leave_a_photo_out(tmp_path, exif, upright):
 
 def test_broken_exif_is_read_in_silence(tmp_path):
     quarters().save(tmp_path / "photo.jpg", exif=exif_block(TURNED, end=b""))
-    script = "import sys; from mobilenet.photos import read_photo; read_photo(sys.argv[1], 32)"
+    script = "import sys; from mobilenet.decoding import read_photo; read_photo(sys.argv[1], 32)"
     line = [sys.executable, "-c", script, tmp_path / "photo.jpg"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

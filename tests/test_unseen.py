@@ -136,7 +136,8 @@ def test_a_share_in_words():
 def test_the_drawn_default():
     """What dataset/README.md says of the drawn pictures and the bundled backbone."""
     from mobilenet import backbone, features
-    from mobilenet.photos import load_photos, read_photo, split
+    from mobilenet.decoding import read_photo
+    from mobilenet.photos import load_photos, split
 
     network = backbone.load(weights="bundled")
     photos = load_photos(ROOT / "dataset" / "rendered", network.size)
