@@ -155,7 +155,7 @@ def _obtain(file: Path, url: str = "") -> None:
             total = int(answer.headers["Content-Length"])
             if total > LARGEST or urlsplit(answer.url).scheme != urlsplit(url).scheme:
                 raise HTTPException
-            chunks = iter(lambda: answer.read(CHUNK), b"")
+            chunks = iter(lambda: _received(answer), b"")
             with new.open("wb") as out:
                 for chunk in progress(chunks, -(-total // CHUNK), file.name):
                     out.write(chunk)
@@ -164,6 +164,14 @@ def _obtain(file: Path, url: str = "") -> None:
                 raise HTTPException
     except (OSError, HTTPException, ValueError, TypeError) as error:
         raise UserError(f"The download of {file.name} broke off: run this again.") from error
+
+
+def _received(answer: Any) -> bytes:
+    """The next bytes of a download. A network that fails is no disk that does."""
+    try:
+        return answer.read(CHUNK)
+    except OSError as error:
+        raise HTTPException from error
 
 
 @cache

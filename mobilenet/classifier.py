@@ -4,6 +4,7 @@ A saved classifier is a `.keras` file with one member more, `classes.json`, whic
 the class names. So a file that is moved keeps them.
 """
 
+import errno
 import json
 import warnings
 import zipfile
@@ -97,6 +98,8 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     except PermissionError as error:
         raise UserError(f"{path} may not be read: make it readable, or name another.") from error
     except Exception as error:  # what Keras raises over a stranger's file is no closed list
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise UserError(f"{path} cannot be unpacked to be read: free some space.") from error
         raise UserError(f"{path} is no model, or damaged: make it again.") from error
     return model, tuple(names)
 

@@ -7,6 +7,7 @@ kept in files, named by all that decides what is in them, so that a new kernel f
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -266,15 +267,15 @@ def view_activations(
         if c is not None:
             backbone.check_cut(c)
     maps = view_maps(images.shape, count, seed, **augmentation)
-    of = f"{PASSES} {backbone.fingerprint} {cache.digest(images)} {cache.digest(maps)}"
+    of = f"{PASSES} {tf.__version__} {keras.__version__} {backbone.fingerprint} "
+    of += f"{cache.digest(images)} {cache.digest(maps)}"
     names = {
         c: f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-{c or 'features'}"
         for c in dict.fromkeys((cut, *also))
     }
-    try:
-        return cache.read(names[cut])[0]
-    except DAMAGE:  # not there, or damaged: made anew
+    while True:  # another process may remove what was just written
+        with suppress(*DAMAGE):  # not there, or damaged: made anew
+            return cache.read(names[cut])[0]
         wanted = [c for c in names if c == cut or not cache.path(names[c]).exists()]
-    batches = _stream(backbone, images, tuple(wanted), maps)
-    cache.write([names[c] for c in wanted], maps.shape[:2], batches)
-    return cache.read(names[cut])[0]
+        batches = _stream(backbone, images, tuple(wanted), maps)
+        cache.write([names[c] for c in wanted], maps.shape[:2], batches)

@@ -354,10 +354,12 @@ def load_split(path: Path, photos: Photos) -> dict[str, np.ndarray]:
         sealed = _sealed(photos, {part: lists[part] for part in PARTS})
     except KeyError as error:
         raise UserError(
-            f"The split in {path.name} does not fit these photos (no {error}): delete it."
+            f"The split in {path.name} does not fit these photos (no {str(error)[:99]}): delete it."
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"The split in {path.name} cannot be read: delete it.") from error
+    if not all(map(len, parts.values())):
+        raise UserError(f"The split in {path.name} leaves a part empty: delete it.")
     everything = np.concatenate(list(parts.values()))
     if len(np.unique(everything)) != len(everything):
         raise UserError(f"The split in {path.name} names a photo twice: delete it.")

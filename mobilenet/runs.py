@@ -30,6 +30,7 @@ FOLDER = from_root(os.environ.get("MOBILENET_LOG") or str(BUILD / "log"))
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 PLAIN = (str, int, float, bool, type(None))
 HIGHEST = 1e30  # loss or seconds; whoever draws need not mind infinity
+MOST_BYTES = 1_000_000  # of a run's file; it has some thousand
 MOST = 4  # knobs with a column each; more share one, which a page has room for
 WIDEST = 32  # letters of a value in a table
 MISSING = "–"  # the value of a knob that the notebook did not have at that run
@@ -278,11 +279,14 @@ def _escaped(text: str) -> str:
 def _read(path: Path) -> Run | None:
     """A run from its file, if it is there and nothing in it can be but what `remember` wrote."""
     try:
+        if not (path.is_file() and path.stat().st_size <= MOST_BYTES):  # a pipe may never answer
+            return None
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.pop("sha256", None) not in (None, _sum(values)):
             return None
         run = Run(**values)
-        datetime.fromisoformat(run.when).astimezone()
+        when = datetime.fromisoformat(run.when)
+        when.astimezone()
         wilson_interval(run.correct, run.total)
         numbers = [run.loss, run.seconds, run.times - 1, len(run.curves["loss"]) - 1]
         for kind in CURVES:
@@ -290,6 +294,7 @@ def _read(path: Path) -> Run | None:
         parts = (run.knobs, run.photos, run.backbone)
         if (
             path.stem == run.name
+            and when.utcoffset() is not None  # else it compares with no other
             and isinstance(run.notebook, str)
             and run.name.startswith(f"{run.notebook}-")
             and all(type(value) is int for value in (run.times, run.correct, run.total))

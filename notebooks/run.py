@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, photos, review
-from mobilenet.files import replacing, write_json
+from mobilenet.files import alone, replacing, write_json
 
 HERE = ROOT / "notebooks"
 ENTRIES = ("baseline", "head", "solved", "fine_tuned", "head_folds", "solved_folds")
@@ -131,11 +131,14 @@ def table(board: dict) -> str:
 
 def run(keep: bool) -> int:
     """Execute all, write the copies and the scoreboard, print it; returns the exit code, 0."""
-    if not keep:
-        return _run(keep)
-    with tempfile.TemporaryDirectory() as log:  # outputs tell of one clean run
-        os.environ["MOBILENET_LOG"] = log
-        return _run(keep)
+    with alone(BUILD, wait=False) as free:
+        if not free:
+            raise UserError("Another run of the notebooks is at work in build/: let it end first.")
+        if not keep:
+            return _run(keep)
+        with tempfile.TemporaryDirectory() as log:  # outputs tell of one clean run
+            os.environ["MOBILENET_LOG"] = log
+            return _run(keep)
 
 
 def _run(keep: bool) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenet import ROOT, UserError
+from mobilenet import ROOT, UserError, files
 from notebooks import run as runner
 
 
@@ -97,6 +97,12 @@ def test_kept_outputs_know_of_no_earlier_run(tmp_path, monkeypatch):
     assert count == "0"
     assert not os.path.exists(log)
     assert len(list((tmp_path / "log").iterdir())) == 1
+
+
+def test_two_runs_at_once_do_not_mix(monkeypatch, tmp_path):
+    monkeypatch.setattr(runner, "BUILD", tmp_path)
+    with files.alone(tmp_path), pytest.raises(UserError, match="Another run of the noteb"):
+        runner.run(keep=False)
 
 
 def test_an_option_that_does_not_exist_is_a_usage_error():
