@@ -222,6 +222,8 @@ def test_a_knob_turned_since_is_named():
         {"loss": "<script>"},
         {"loss": math.inf},
         {"when": "yesterday"},
+        {"when": "2026-11-22T10:00:00"},  # anywhere
+        {"knobs": {"X": "x" * 1_000_000}},
         {"knobs": []},
         {"curves": {"loss": []}},
         {"curves": {kind: ["x"] for kind in runs.CURVES}},

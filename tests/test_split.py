@@ -112,6 +112,9 @@ def test_splits_that_do_not_fit(tmp_path):
         (good[:-10], some, "cannot be read"),
         ("[]", some, "cannot be read"),
         ("", some, "cannot be read"),
+        ("[" * 100_000, some, "cannot be read"),
+        ('{"train": [], "val": [], "test": []}', some, "leaves a part empty"),
+        (good.replace("0/0.jpg", "x" * 9_999), some, "does not fit"),
         (good.replace("0/0.jpg", "0/1.jpg"), some, "twice"),
     ]
     for text, which, said in cases:
@@ -119,6 +122,7 @@ def test_splits_that_do_not_fit(tmp_path):
         with pytest.raises(UserError, match=said) as raised:
             photos.load_split(path, which)
         assert one_sentence(raised.value)
+        assert len(str(raised.value)) < 250
     path.unlink()
     with pytest.raises(UserError, match="cannot be read"):
         photos.load_split(path, some)
