@@ -32,7 +32,7 @@ STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest firs
 TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest that it could have
 NEWTON_STEPS = 100  # five to ten are enough
 CG_STEPS = 1000  # a hundred are enough
-AT_ONCE = 128_000_000  # bytes of float64 features; more of them are made anew for each product
+AT_ONCE = 400_000_000  # bytes of float64 features; more of them are made anew for each product
 ROWS = 1024  # that are made or looked at together, so that a processor's cache holds some
 
 # Products of this size gain nothing by threads, and thousands of times one waits for the other:
