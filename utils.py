@@ -111,18 +111,19 @@ def describe(photos: Photos) -> str:
     each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
     lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
     lines += [f"  left out: {printable(file)} ({reason})" for file, reason in photos.left_out[:10]]
-    alike = [
-        np.flatnonzero(photos.groups == g) for g in np.flatnonzero(np.bincount(photos.groups) > 1)
-    ]
-    if alike:
+    groups = photos.groups
+    counts = np.bincount(groups)
+    if alike := np.flatnonzero(counts > 1).tolist():
         lines.append(
-            f"{sum(map(len, alike))} photos show a picture that is there more than once; the split "
+            f"{counts[alike].sum()} photos show a picture that is there more than once; the split "
             "and the folds keep them together."
         )
-    for some in alike[:10]:
-        files = ", ".join(printable(photos.files[i]) for i in some)
+    for group in alike[:10]:
+        some = np.flatnonzero(groups == group)
+        files = ", ".join(printable(photos.files[i]) for i in some[:10])
+        more = f" and {len(some) - 10} more" if len(some) > 10 else ""
         odd = len(set(photos.labels[some])) > 1
-        lines.append(f"  the same: {files}{' (of two classes: one is wrong)' if odd else ''}")
+        lines.append(f"  the same: {files}{more}{' (of two classes: one is wrong)' if odd else ''}")
     decided = sum(reason == review.REASON for _, reason in photos.left_out)
     if photos.corrected or decided:
         lines.append(
