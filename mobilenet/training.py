@@ -288,9 +288,11 @@ def fit(
     photo, drawn by lot, in shuffled order: the seed rules both, and dropout. labels: int64 (N,).
     val_inputs: (M, ...), val_labels: (M,); without them the last epoch is kept. The learning rate
     falls to zero along half a cosine. Training figures are taken while the weights move and with
-    dropout on, so they lag behind the validation figures. Raises UserError if the loss stops being
-    a number.
+    dropout on, so they lag behind the validation figures. Raises UserError if the rate is below 0,
+    and if the loss stops being a number.
     """
+    if not 0 <= learning_rate < math.inf:
+        raise UserError(f"The learning rate cannot be {learning_rate}: use a number from 0 up.")
     start = time.perf_counter()
     compiled = _compiled(model, views, val_inputs)
     network, optimizer = compiled.network, compiled.optimizer

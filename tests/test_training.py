@@ -217,6 +217,13 @@ def test_the_start_is_kept_where_training_makes_it_worse(pooled, learning_rate):
     assert equal(head.get_weights(), before)
 
 
+@pytest.mark.parametrize("learning_rate", [-1e-3, math.nan, math.inf])
+def test_a_rate_that_is_none(pooled, photos, learning_rate):
+    with pytest.raises(UserError, match="learning rate cannot be") as raised:
+        trained_head(pooled, photos, learning_rate=learning_rate)
+    assert one_sentence(raised.value)
+
+
 def test_without_validation_the_last_epoch_is_kept(pooled, photos):
     head, history = trained_head(pooled, photos, val=False, epochs=3)
     assert (history.best, history.val_loss) == (3, [])
