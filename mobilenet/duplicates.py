@@ -47,10 +47,6 @@ def twins(files: Sequence[str], prints: np.ndarray) -> dict[str, str]:
 
 def _joined(prints: np.ndarray) -> np.ndarray:
     """A number for each of some fingerprints, no two equal: the same for those of one picture."""
-    small = prints[:, : SMALL * SMALL].astype(np.float32)
-    small -= small.mean(axis=1, keepdims=True)
-    spread = small.std(axis=1, keepdims=True)
-    small /= np.where(spread < 1, np.inf, spread)  # of one colour: like its equals alone
     bits = np.ascontiguousarray(prints[:, SMALL * SMALL :])
     words, number = bits.view(np.uint64).T.copy(), np.arange(len(prints))
     for band in progress(bits.T, BANDS, "Same pictures"):  # a byte, BITS / BANDS bits
@@ -64,8 +60,18 @@ def _joined(prints: np.ndarray) -> np.ndarray:
                 for k in np.flatnonzero(near.sum(axis=1) > 1):
                     others = some[near[k]]
                     others = others[number[others] != number[rows[k]]]
-                    alike = others[small[others] @ small[rows[k]] >= ALIKE * SMALL * SMALL]
+                    copies = _normal(prints[[rows[k], *others], : SMALL * SMALL])
+                    alike = others[copies[1:] @ copies[0] >= ALIKE * SMALL * SMALL]
                     if len(alike):
                         one = np.append(number[alike], number[rows[k]])
                         number[np.isin(number, one)] = one.min()
     return number
+
+
+def _normal(copies: np.ndarray) -> np.ndarray:
+    """Small copies (N, 256) with mean 0 and spread 1, but for one of a single colour, which is like
+    its equals alone.
+    """
+    levels = copies - copies.mean(axis=1, keepdims=True, dtype=np.float32)
+    spread = levels.std(axis=1, keepdims=True)
+    return levels / np.where(spread < 1, np.inf, spread)

@@ -250,9 +250,7 @@ def test_fetching_into_a_folder_that_may_only_be_read(read_only, tmp_path):
 def test_notebooks_in_a_folder_that_may_only_be_read(read_only):
     done = as_reader(read_only, "notebooks/run.py")
     said = one_error(done)
-    assert "could not be written" in said
-    assert "build/cache" in said
-    assert "01_only.ipynb stopped at code cell 1" in said
+    assert "build could not be written" in said  # before any notebook is begun
 
 
 def test_files_may_be_read_by_others(tmp_path, monkeypatch, network, small):
@@ -331,7 +329,8 @@ def check_two_at_once(rounds: int, folder: Path) -> None:
         for k in range(rounds):
             there = folder / f"together {k}"
             assert play(two, there.name) == {alone}
-            assert {len(list((there / part).iterdir())) for part in ("cache", "log")} == {2, 3}
+            assert len(list((there / "cache").iterdir())) == 3  # photos, their prints, activations
+            assert len(list((there / "log").iterdir())) == 3
             assert not list(there.rglob(".new-*"))
             one, other = (folder / name for name in ("alone", there.name))
             for file in one.glob("cache/*"):
@@ -391,7 +390,8 @@ def test_the_cache_is_deleted_in_the_middle(tmp_path, monkeypatch, times):
         lines = said.splitlines()
         assert len(lines) == times
         assert all(one == right or "so run this again" in one for one in lines), said
-        assert right in lines
+    monkeypatch.setattr(cache, "FOLDER", folder)  # where nothing is left that does harm
+    assert cache.digest(photos.load_photos(source, 16).images[:]) == right
 
 
 if __name__ == "__main__":
