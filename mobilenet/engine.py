@@ -36,4 +36,7 @@ with held(), tempfile.TemporaryFile() as _said:
         os.dup2(_stderr, 2)
         os.close(_stderr)
 
+# In a notebook it tells of every step, and of folders of this machine.
+tf.get_logger().setLevel("WARNING")
+
 __all__ = ["keras", "tf"]

@@ -5,10 +5,11 @@ python -m mobilenet.evaluate build/runs/…/model.keras --data cats-dogs.tar
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, classifier, command, cost, datasets
+from mobilenet import UserError, classifier, command, cost, datasets, litert
 from mobilenet.photos import Photos
 from mobilenet.training import confusion, count_right
 
@@ -30,12 +31,13 @@ def answers(p: np.ndarray, photos: Photos) -> str:
     return "\n".join(lines)
 
 
-def costs(model, compute, path: Path) -> str:
-    """Multiply-adds, parameters, size on disk, time for one photo; compute: the compiled model."""
-    photo = np.zeros((1, *model.input_shape[1:]), np.uint8)
+def costs(total: cost.Cost, size: int, compute: Any, path: Path) -> str:
+    """Multiply-adds, parameters, size on disk, time for one photo; compute: photos of size × size
+    pixels to probabilities.
+    """
+    photo = np.zeros((1, size, size, 3), np.uint8)
     compute(photo)
     (seconds,) = cost.median_seconds([lambda: compute(photo)], REPEATS)
-    total = cost.totals(cost.count(model))
     return (
         f"{total.multiply_adds / 1e6:.1f} million multiply-adds, {total.parameters:,} parameters "
         f"of convolution and dense layers, {path.stat().st_size / 1e6:.1f} MB on disk, "
@@ -48,17 +50,24 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
 
     Without a seed, the split is that of the training.
     """
-    model, names = classifier.load(path)
-    compute = classifier.compiled(model)
-    print(costs(model, compute, path), flush=True)
+    if path.suffix == ".tflite":
+        compute, names, size = litert.load(path)
+        card = litert.read_card(path)
+        total = cost.Cost(card["multiply_adds"], card["parameters"])
+    else:
+        model, names = classifier.load(path)
+        compute, size = classifier.compiled(model), model.input_shape[1]
+        card, total = classifier.read_card(path), cost.totals(cost.count(model))
+    print(costs(total, size, compute, path), flush=True)
     if data is None:
         print("Name photos by --data to have its answers counted.")
         return 0
-    card = classifier.read_card(path)
     seed = card.get("seed", 0) if seed is None else seed
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise UserError(f"{path} does not say how its photos were split: give a --seed.")
-    parts = datasets.load(data, model.input_shape[1], seed)
+    if card.get("part") == "all":
+        print("This head was solved on all photos of its folder: for those, this is no test.")
+    parts = datasets.load(data, size, seed)
     photos = parts["test"]
     datasets.check_classes(photos, names)
     print(datasets.describe(parts))
@@ -71,7 +80,9 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = command.Parser("python -m mobilenet.evaluate", __doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="a .keras file that mobilenet.train wrote")
+    parser.add_argument(
+        "model", type=Path, help="a .keras file that mobilenet.train wrote, or a .tflite file"
+    )
     parser.add_argument("--data", help="cifar10, or a folder or tar file of class folders")
     parser.add_argument(
         "--seed", type=command.number(int, 0, 2**32 - 1), help="of the split; the training's"

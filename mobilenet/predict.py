@@ -1,12 +1,11 @@
-"""P(class) of your own photos, by a model that the notebooks saved.
+"""P(class) of your own photos, by a model that the notebooks saved or `mobilenet.export` wrote.
 
-    python -m mobilenet.predict PATH… [--model FILE] [--json]
+    python -m mobilenet.predict PATH… [--model FILE] [--json] [--cluster ADDRESS]
 
 PATH is a photo or a folder of them. A photo that cannot be read is named on standard error, the
 others still come, and the exit code is 1.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -47,14 +46,28 @@ def read_batches(
             yield batch, list(pool.map(read, batch))
 
 
+def answers(model: Path) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...], int]:
+    """A saved model, of Keras or of LiteRT: a function of photos, the names of its classes and the
+    photos' side in pixels.
+
+    The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K).
+    Raises UserError if there is no such model, or it is none of this project's.
+    """
+    if model.suffix == ".tflite":
+        from mobilenet import litert
+
+        return litert.load(model)
+    from mobilenet import classifier  # TensorFlow takes seconds: only when it is needed
+
+    network, names = classifier.load(model)
+    return classifier.compiled(network), names, network.input_shape[1]
+
+
 def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
     """For each photo its path and {class: P(class)}, or why it could not be read; a batch at a
     time, so that a folder of any size takes little memory. Raises UserError if there is no model.
     """
-    from mobilenet import classifier  # TensorFlow takes seconds: only when it is needed
-
-    network, names = classifier.load(model)
-    compute, size = classifier.compiled(network), network.input_shape[1]
+    compute, names, size = answers(model)
 
     def read(path: Path):
         try:
@@ -78,22 +91,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("python -m mobilenet.predict", "P(class) of your own photos.")
     parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a photo or a folder")
     parser.add_argument(
-        "--model", type=Path, default=MODEL, help="a saved model (default: the one fine-tuned last)"
+        "--model",
+        type=Path,
+        default=MODEL,
+        help="a .keras or .tflite file (default: the one fine-tuned last)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="work on a Ray cluster: HOST:PORT, or auto"
+    )
     options = parser.parse_args(arguments)
-    return run(lambda: _tell(list(find(options.paths)), options))
+
+    def work() -> int:
+        asked = list(find(options.paths)), options.model
+        if options.cluster is None:
+            return _tell(predict(*asked), options.json)
+        from mobilenet import cluster
+
+        with cluster.connected(options.cluster):
+            return _tell(cluster.predict(*asked), options.json)
+
+    return run(work)
 
 
-def _tell(paths: list[Path], options: argparse.Namespace) -> int:
+def _tell(answered: Iterator[tuple[Path, dict[str, float] | UserError]], as_json: bool) -> int:
+    """Say what was answered, photo by photo; the exit status."""
     failed = False
     if sys.stderr.isatty():
         print("Loading the model …", end="\r", file=sys.stderr, flush=True)
-    for path, p in predict(paths, options.model):
+    for path, p in answered:
         if isinstance(p, UserError):
             print(f"error: {_plain(p)}", file=sys.stderr)
             failed = True
-        elif options.json:  # in ASCII, so that any name survives any terminal and pipe
+        elif as_json:  # in ASCII, so that any name survives any terminal and pipe
             print(json.dumps({"path": str(path), "p": p}), flush=True)
         else:
             first, best = next(iter(p)), max(p, key=p.get)

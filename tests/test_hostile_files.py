@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset import fetch
-from mobilenet import UserError, backbone, classifier, evaluate, photos, predict, runs, train
+from mobilenet import UserError, backbone, classifier, cost, evaluate, photos, predict, runs, train
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -118,6 +118,7 @@ def test_a_seed_that_is_none(seed, saved_classifier, monkeypatch):
     monkeypatch.setattr(classifier, "load", lambda path: (model, ("dark", "light")))
     monkeypatch.setattr(classifier, "compiled", lambda model: None)
     monkeypatch.setattr(classifier, "read_card", lambda path: card)
+    monkeypatch.setattr(cost, "count", lambda model: [])
     monkeypatch.setattr(evaluate, "costs", lambda *arguments: "")
     with pytest.raises(UserError, match="give a --seed") as raised:
         evaluate.evaluate(saved_classifier, "photos", None)

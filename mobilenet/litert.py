@@ -1,0 +1,154 @@
+"""A classifier on LiteRT, the engine of phones: runs what `mobilenet.export` wrote, no TensorFlow.
+
+The runtime is C++ and believes what it reads, so the file's sha256, which `export` put into it, is
+looked at before. That is against damage, not against malice: run files of those whom you trust.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenet import UserError
+from mobilenet.progress import ahead, progress
+from mobilenet.quiet import quiet
+
+NAME = "mobilenet"  # of the entry in the file's metadata
+SUM = '"sha256": "{}"'  # in it: of the file with zeros in the place of these digits
+NO_SUM = 64 * "0"
+KINDS = np.uint8, np.float32  # of what a model takes and gives
+NUMBERS = "size", "multiply_adds", "parameters"
+UNREADABLE = (
+    struct.error,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)
+
+
+def load(
+    path: Path, threads: int | None = None
+) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...], int]:
+    """A function of photos, the names of the classes, and the photos' side in pixels.
+
+    The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K); in
+    8 bits they are steps of 1/256, 255/256 at the most, and may sum to a little less than 1.
+    threads: of one photo after the other; None: one photo on each core. Raises UserError if LiteRT
+    is not installed or the file is none that `mobilenet.export` wrote.
+    """
+    interpreter = runtime()
+    data, card = _read(path)
+    names, size = tuple(card["class_names"]), card["size"]
+    at_once = os.cpu_count() or 1 if threads is None else 1
+
+    def make() -> Any:
+        made = interpreter(model_content=data, num_threads=threads or 1)
+        made.allocate_tensors()
+        return made
+
+    try:
+        with quiet(ValueError, RuntimeError):  # it says once how it computes
+            free = [make()]  # one computes one photo at a time
+        (taken,), (given,) = free[0].get_input_details(), free[0].get_output_details()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} cannot be run by LiteRT: export it again.") from error
+    kinds = taken["dtype"], given["dtype"]
+    shapes = tuple(taken["shape"]), tuple(given["shape"])
+    if (kinds, shapes) != (KINDS, ((1, size, size, 3), (1, len(names)))):
+        raise UserError(f"{path} takes or gives other than it says: export it again.")
+
+    def answer(photo: np.ndarray) -> np.ndarray:
+        try:
+            one = free.pop()
+        except IndexError:
+            one = make()
+        one.set_tensor(taken["index"], photo[None])
+        one.invoke()
+        row = one.get_tensor(given["index"])[0].astype(np.float64)
+        free.append(one)
+        return row
+
+    def compute(photos: np.ndarray) -> np.ndarray:
+        rows = ahead(answer, zip(photos, strict=True), at_once, at_once)
+        rows = list(progress(rows, len(photos), "Answers"))
+        return np.stack(rows) if rows else np.empty((0, len(names)))
+
+    return compute, names, size
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What `mobilenet.export` wrote about a model, of JSON values: class_names, size, geometry,
+    quantize, multiply_adds, parameters, and what the card of the Keras model says. Raises UserError
+    as `load` does.
+    """
+    return _read(path)[1]
+
+
+def runtime() -> Any:
+    """LiteRT's class of interpreters. Raises UserError if it is not installed."""
+    try:
+        with quiet(ImportError):
+            from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise UserError(
+            "LiteRT is not installed: install it with "
+            "`.venv/bin/pip install -r requirements-device.txt`."
+        ) from error
+    return Interpreter
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a model and its card, both as they were written."""
+    runtime()
+    from ai_edge_litert import schema_py_generated as schema
+
+    if not path.is_file():
+        raise UserError(f"There is no model {path}: make it with python -m mobilenet.export.")
+    try:
+        data = path.read_bytes()
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read: make it readable, or name another.") from error
+    if data[4:8] != b"TFL3":
+        raise UserError(f"{path} is no LiteRT model: make one with python -m mobilenet.export.")
+    try:
+        model = schema.Model.GetRootAs(data, 0)
+        entries = [model.Metadata(i) for i in range(model.MetadataLength())]
+        found = [one.Buffer() for one in entries if one.Name() == NAME.encode()]
+        card = json.loads(model.Buffers(found[0]).DataAsNumpy().tobytes()) if found else None
+    except UNREADABLE as error:
+        raise UserError(f"{path} is damaged: export it again.") from error
+    if card is None:
+        raise UserError(
+            f"{path} does not name its classes: use a model that mobilenet.export wrote."
+        )
+    if not _is_card(card) or sha256(data, card["sha256"]) != card["sha256"]:
+        raise UserError(f"{path} is damaged: export it again.")
+    return data, card
+
+
+def _is_card(card: Any) -> bool:
+    """Whether a JSON value says all that is read here, and by those who ask for it."""
+    if not isinstance(card, dict):
+        return False
+    names, numbers = card.get("class_names"), [card.get(key) for key in NUMBERS]
+    return (
+        isinstance(card.get("sha256"), str)
+        and all(type(number) is int and number > 0 for number in numbers)
+        and isinstance(names, list)
+        and all(isinstance(name, str) and name for name in names)
+        and len(set(names)) == len(names) > 1
+    )
+
+
+def sha256(data: bytes, digits: str) -> str:
+    """Of a model, in hexadecimal, with zeros in the place where it says these digits."""
+    said, zeros = (SUM.format(some).encode() for some in (digits, NO_SUM))
+    return hashlib.sha256(data.replace(said, zeros)).hexdigest()

@@ -1,0 +1,50 @@
+"""Files that LiteRT shall run: what is damaged or none of ours is refused before it reads them."""
+
+import pytest
+from test_damage import damages
+from test_export import refusal
+
+from mobilenet import classifier, export, litert
+from mobilenet.engine import keras, tf
+from mobilenet.quiet import quiet
+
+# Keras says the second of its own arrays.
+pytestmark = [
+    pytest.mark.device,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+
+def test_a_damaged_file_is_refused_before_the_runtime_sees_it(
+    saved_classifier, tmp_path, monkeypatch
+):
+    whole = export.convert(*classifier.load(saved_classifier))
+    path = tmp_path / "x.tflite"
+    path.write_bytes(whole)
+    litert.load(path)
+
+    def never(*arguments, **options):
+        raise AssertionError("native code reads a damaged file")
+
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", never)
+    for what, content in damages(whole, 200):
+        path.write_bytes(content)
+        said = refusal(litert.load, path)
+        assert said.startswith(str(path)), what
+        assert len(said) < 300
+
+
+def test_files_that_are_none_of_ours(saved_classifier, tmp_path):
+    path = tmp_path / "x.tflite"
+    assert "There is no model" in refusal(litert.load, path)
+    path.write_text("no model at all")
+    assert "is no LiteRT model" in refusal(litert.load, path)
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with quiet():
+        path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(plain).convert())
+    assert "does not name its classes" in refusal(litert.load, path)
+    model, names = classifier.load(saved_classifier)
+    path.write_bytes(export.convert(model, (*names, "more")))
+    assert "other than it says" in refusal(litert.load, path)
+    path.write_bytes(export.convert(model, names[:1]))
+    refusal(litert.load, path)
