@@ -42,8 +42,17 @@ from mobilenet.cost_figures import (
     top1_plot,
 )
 from mobilenet.decoding import read_photo
+from mobilenet.device_figures import (
+    bits_plot,
+    clarity_plot,
+    kernels_plot,
+    levels_plot,
+    ranges_plot,
+    steps_plot,
+)
 from mobilenet.files import write_json
 from mobilenet.photo_figures import (
+    changed_grid,
     confusion_photos,
     feature_map,
     grad_cam_rows,
@@ -73,12 +82,17 @@ from mobilenet.unseen import OwnPhotos
 # Handed on: notebooks call them from here.
 __all__ = [
     "Photos",
+    "bits_plot",
+    "changed_grid",
+    "clarity_plot",
     "class_colour",
     "clip_plot",
     "confusion_photos",
     "feature_map",
     "find_folder",
     "grad_cam_rows",
+    "kernels_plot",
+    "levels_plot",
     "load_photos",
     "load_split",
     "losses_plot",
@@ -87,6 +101,7 @@ __all__ = [
     "passages_plot",
     "photo_grid",
     "prediction_grid",
+    "ranges_plot",
     "ratio_plot",
     "read_photo",
     "save_split",
@@ -95,6 +110,7 @@ __all__ = [
     "show_table",
     "speed_against_intensity_plot",
     "split",
+    "steps_plot",
     "time_against_multiply_adds_plot",
     "top1_plot",
     "view_grid",

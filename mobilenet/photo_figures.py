@@ -145,6 +145,34 @@ def prediction_grid(
     return figure
 
 
+def changed_grid(
+    photos: Photos, before: np.ndarray, after: np.ndarray, columns: int = 6, rows: int = 2
+) -> Figure:
+    """The photos to which two networks say different things, then those whose P moved most: what
+    the first said, what the second says, the true class. Framed as the second is right or wrong;
+    ≠ marks the photos that got another class.
+
+    before, after: (N, K) probabilities.
+    """
+    guesses, now = before.argmax(axis=1), after.argmax(axis=1)
+    changed, moved = guesses != now, np.abs(after - before).max(axis=1)
+    chosen = np.lexsort((-moved, ~changed))[: columns * rows]
+    alt = (
+        f"{len(chosen)} of {len(photos)} photos with what two networks say of them; "
+        f"{changed[chosen].sum()} of them got another class, P moved by {moved.max():.2f} at most."
+    )
+    figure, axes = _grid(len(chosen), columns, alt, title_lines=3)
+    for one, i in zip(axes, chosen, strict=True):
+        was, is_, right = guesses[i], now[i], bool(photos.labels[i] == now[i])
+        one.imshow(photos.images[i])
+        first = f"{short(photos.class_names[was], 12)} {before[i, was]:.2f}"
+        second = f"{short(photos.class_names[is_], 12)} {after[i, is_]:.2f}"
+        arrow = "≠" if changed[i] else "→"
+        label = f"{_mark(right)} is {short(photos.class_names[photos.labels[i]], 12)}"
+        _judge(one, f"{first}\n{arrow} {second}\n{label}", right)
+    return figure
+
+
 def own_grid(own: OwnPhotos, class_names: Sequence[str]) -> Figure:
     """Your own photos, the first 18: the file's name, the predicted class and its P, framed in that
     class's colour. One that is unlike the known photos is marked ⚠, says so, and has a thick dotted

@@ -16,6 +16,7 @@ _REDRAW_SECONDS = 0.2
 def _line(label: str, done: int, total: int | None, seconds: float) -> str:
     if total is None:
         return f"{label} {done}, {seconds:.0f} s"
+    total = max(total, done)  # where it was an estimate
     filled = round(24 * done / total)
     left = seconds / done * (total - done) if done else 0.0
     return f"{label} {'█' * filled}{'░' * (24 - filled)} {done}/{total}, {left:.0f} s left"

@@ -1,8 +1,9 @@
-"""Execute every notebook headless, in order, with progress; end with the scoreboard.
+"""Execute the notebooks headless, in order, with progress; end with the scoreboard.
 
-    python notebooks/run.py [--keep]
+    python notebooks/run.py [--keep] [NAME…]
 
-Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. With --keep the
+Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. NAME is a notebook,
+06 or 06_to_a_phone: then these alone are executed, and there is no scoreboard. With --keep the
 outputs are then put into the notebooks beside this file; that is for the drawn pictures alone,
 since photos belong to whoever took them, with the bundled backbone, which everyone has, and with an
 empty memory of runs.
@@ -14,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -29,11 +30,20 @@ from mobilenet.files import alone, replacing, write_json
 
 HERE = ROOT / "notebooks"
 ENTRIES = ("baseline", "head", "solved", "fine_tuned", "head_folds", "solved_folds")
+ON_CALL = ("06_to_a_phone",)  # need more than requirements.txt: executed only where they are named
 
 
 def notebooks() -> list[Path]:
     """The notebooks in their order."""
     return sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+
+
+def named(name: str) -> Path:
+    """The notebook that is called so, or whose number it is. Raises ValueError if there is none."""
+    for path in notebooks():
+        if Path(name).stem in (path.stem, path.stem[:2]):
+            return path
+    raise ValueError(name)
 
 
 def execute(path: Path, folder: Path, report: Callable[[int, int], None]) -> nbformat.NotebookNode:
@@ -129,19 +139,21 @@ def table(board: dict) -> str:
     return "\n".join(lines)
 
 
-def run(keep: bool) -> int:
-    """Execute all, write the copies and the scoreboard, print it; returns the exit code, 0."""
+def run(keep: bool, chosen: Sequence[Path] = ()) -> int:
+    """Execute all but those ON_CALL, write the copies and the scoreboard, print it; or execute the
+    chosen ones and write their copies. Returns the exit code, 0.
+    """
     with alone(BUILD, wait=False) as free:
         if not free:
             raise UserError("Another run of the notebooks is at work in build/: let it end first.")
         if not keep:
-            return _run(keep)
+            return _run(keep, chosen)
         with tempfile.TemporaryDirectory() as log:  # outputs tell of one clean run
             os.environ["MOBILENET_LOG"] = log
-            return _run(keep)
+            return _run(keep, chosen)
 
 
-def _run(keep: bool) -> int:
+def _run(keep: bool, chosen: Sequence[Path]) -> int:
     for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = str(from_root(os.environ[name]))
@@ -160,9 +172,10 @@ def _run(keep: bool) -> int:
     # Decided here for all notebooks, so that a network that hangs is waited for once.
     os.environ["WEIGHTS"] = weights = backbone.find_weights()
     print(line, f"Backbone: MobileNetV2, {backbone.SAID[weights]}.", sep="\n", flush=True)
-    shutil.rmtree(BUILD / "scoreboard", ignore_errors=True)
+    if not chosen:
+        shutil.rmtree(BUILD / "scoreboard", ignore_errors=True)
     seconds, done = {}, {}
-    for path in notebooks():
+    for path in chosen or [path for path in notebooks() if path.stem not in ON_CALL]:
         start = time.monotonic()
 
         def report(k: int, n: int, path=path, start=start) -> None:
@@ -173,10 +186,12 @@ def _run(keep: bool) -> int:
         seconds[path.stem] = round(time.monotonic() - start, 1)
         write(done[path], BUILD / "notebooks" / path.name)
         print(f"{path.stem:<24} done          {seconds[path.stem]:5.0f} s", flush=True)
-    source = "PHOTOS" if os.environ.get("PHOTOS") else folder.relative_to(ROOT).as_posix()
-    board = collect(seconds, source)
-    write_json(BUILD / "scoreboard.json", board)
-    print(f"\n{table(board)}\n\nThis is build/scoreboard.json; what ran is in build/notebooks/.")
+    if not chosen:
+        source = "PHOTOS" if os.environ.get("PHOTOS") else folder.relative_to(ROOT).as_posix()
+        board = collect(seconds, source)
+        write_json(BUILD / "scoreboard.json", board)
+        print(f"\n{table(board)}\n\nThis is build/scoreboard.json.")
+    print("What ran is in build/notebooks/.")
     if keep:
         for path, notebook in done.items():
             write(notebook, path)
@@ -186,11 +201,19 @@ def _run(keep: bool) -> int:
 def main() -> int:
     """Run the command; returns its exit code."""
     parser = command.Parser(
-        "python notebooks/run.py", "Execute every notebook and print the scoreboard."
+        "python notebooks/run.py", "Execute the notebooks and print the scoreboard."
     )
     parser.add_argument("--keep", action="store_true", help="put the outputs into notebooks/")
-    keep = parser.parse_args().keep
-    return command.run(lambda: run(keep))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="these alone, without a scoreboard (06, say)"
+    )
+    options = parser.parse_args()
+    try:
+        chosen = sorted({named(name) for name in options.names})
+    except ValueError as error:
+        there = ", ".join(path.stem for path in notebooks())
+        parser.error(f"there is no notebook {error}: use one of {there}")
+    return command.run(lambda: run(options.keep, chosen))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -28,6 +29,7 @@ from notebooks import run
 
 NOTEBOOKS = {path.stem: path for path in run.notebooks()}
 NEEDS_PHOTOS = set(NOTEBOOKS) - {"01_convolution_cost"}
+IN_THE_RUN = [name for name in NOTEBOOKS if name not in run.ON_CALL]
 MEGABYTE = 1e6
 WIDEST, TALLEST = canvas.WIDEST * 96, 7 * 96  # inches at 96 dots each
 
@@ -38,7 +40,16 @@ TURNED = {
     "03_alpaca_classifier": ('"rotation": 15', '"rotation": 30'),
     "04_fine_tuning": ('CUT = "block_13_expand"', 'CUT = "block_12_expand"'),
     "05_from_scratch": ("STEPS = 40", "STEPS = 16"),
+    "06_to_a_phone": ("BITS = (8, 7, 6, 5)", "BITS = (6, 4)"),
 }
+
+
+def executed(names) -> list:
+    """Names of notebooks as parameters of tests that execute them."""
+    return [
+        pytest.param(name, marks=pytest.mark.device) if name in run.ON_CALL else name
+        for name in names
+    ]
 
 
 def read(name: str) -> nbformat.NotebookNode:
@@ -199,10 +210,9 @@ def seen(cell) -> list:
     return shown
 
 
-@pytest.fixture(scope="module")
-def ran(project) -> subprocess.CompletedProcess:
+def run_notebooks(project: Path, *names: str) -> subprocess.CompletedProcess:
     """`python notebooks/run.py` in the copy."""
-    command = [sys.executable, "notebooks/run.py"]
+    command = [sys.executable, "notebooks/run.py", *names]
     environment = {k: v for k, v in os.environ.items() if k != "WEIGHTS"}  # it finds them itself
     return subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, check=False
@@ -210,17 +220,31 @@ def ran(project) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def clean(project, ran):
+def ran(project) -> subprocess.CompletedProcess:
+    """The run of all notebooks but those on call."""
+    return run_notebooks(project)
+
+
+@pytest.fixture(scope="module")
+def ran_on_call(project) -> subprocess.CompletedProcess:
+    """The run of those on call, named."""
+    return run_notebooks(project, *run.ON_CALL)
+
+
+@pytest.fixture(scope="module")
+def clean(project, request):
     """The outputs of one clean run of a notebook, from notebooks/, as `make run` leaves them."""
 
     def outputs(name: str):
-        assert ran.returncode == 0, ran.stderr
+        of = request.getfixturevalue("ran_on_call" if name in run.ON_CALL else "ran")
+        assert of.returncode == 0, of.stderr
         return nbformat.read(project / "build" / "notebooks" / f"{name}.ipynb", as_version=4)
 
     return outputs
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.real
+@pytest.mark.parametrize("name", executed(NOTEBOOKS))
 def test_a_clean_run_keeps_the_contract(name, clean, project, tmp_path):
     notebook = clean(name)
     run.write(notebook, tmp_path / "executed.ipynb")
@@ -233,7 +257,8 @@ def test_a_clean_run_keeps_the_contract(name, clean, project, tmp_path):
 def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
-    for name in NOTEBOOKS:
+    assert not any(name in ran.stdout for name in run.ON_CALL), "only where they are named"
+    for name in IN_THE_RUN:
         count = len(code_cells(read(name)))
         for k in range(1, count + 1):
             assert re.search(rf"{name} +cell +{k} of {count} +\d+ s", ran.stdout)
@@ -262,6 +287,33 @@ def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
     assert (project / "build" / "fine_tuned.keras").is_file()
 
 
+@pytest.mark.device
+def test_a_named_notebook_runs_alone(ran_on_call, project):
+    assert ran_on_call.returncode == 0, ran_on_call.stderr
+    assert ran_on_call.stderr == ""
+    for name in run.ON_CALL:
+        assert re.search(rf"{name} +done +\d+ s", ran_on_call.stdout)
+        assert (project / "build" / "notebooks" / f"{name}.ipynb").is_file()
+    assert "right" not in ran_on_call.stdout, "a scoreboard is of the whole run"
+    assert not any(name in ran_on_call.stdout for name in IN_THE_RUN)
+
+
+@pytest.mark.device
+def test_the_table_of_the_phone_counts_what_is_there(clean, project):
+    text = str(clean("06_to_a_phone"))
+    for name in ("classifier.keras", "float32.tflite", "float16.tflite", "int8.tflite"):
+        assert f"{(project / 'build' / 'phone' / name).stat().st_size:,}" in text
+
+
+@pytest.mark.skipif(find_spec("ai_edge_litert") is not None, reason="needs LiteRT to be absent")
+def test_without_litert_a_sentence_says_what_to_install(project):
+    ended = run_notebooks(project, "06")
+    assert ended.returncode == 1
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("error: 06_to_a_phone.ipynb stopped at code cell 1: LiteRT is not")
+    assert "requirements-device.txt" in said
+
+
 def check_interval(entry: dict, correct: int, total: int) -> None:
     low, high = entry["interval"]
     assert 0 <= low <= correct / total <= high <= 1
@@ -281,7 +333,8 @@ def test_the_head_is_as_good_as_on_the_real_photos_elsewhere(ran, project):
     assert low > board["baseline"]["interval"][1], "the head beats always naming the commonest"
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.real
+@pytest.mark.parametrize("name", executed(NOTEBOOKS))
 def test_cells_run_twice_and_knobs_count(name, clean, project):
     """From the repository's root: all cells with a knob turned, then with the knob turned back,
     every cell twice in a row. What is left of the other knob must not be seen: equal to the clean
@@ -330,15 +383,17 @@ def draw_classes(folder: Path, classes: int, count: int) -> None:
             photo.save(folder / f"class {label}" / f"{i}.jpg")
 
 
-@pytest.mark.parametrize("name", sorted(NEEDS_PHOTOS))
+@pytest.mark.parametrize("name", executed(sorted(NEEDS_PHOTOS)))
 def test_any_labelled_folder_will_do(name, project, tmp_path, monkeypatch):
-    """Three classes of twelve drawn photos, none of them an alpaca, one file no photo at all."""
-    draw_classes(tmp_path, classes=3, count=12)
+    """Three classes of drawn photos, none of them an alpaca, one file no photo at all."""
+    count = 20 if name in run.ON_CALL else 12  # int8 takes its ranges from 32 photos that trained
+    draw_classes(tmp_path, classes=3, count=count)
     (tmp_path / "class 1" / "broken.jpg").write_text("no photo")
     monkeypatch.setenv("PHOTOS", str(tmp_path))
     notebook = run.execute(project / "notebooks" / f"{name}.ipynb", project, lambda k, n: None)
     text = "".join(o.get("text", "") for cell in code_cells(notebook) for o in cell.outputs)
-    assert "36 photos: 12 class 0, 12 class 1, 12 class 2; 1 files left out." in text
+    each = ", ".join(f"{count} class {k}" for k in range(3))
+    assert f"{3 * count} photos: {each}; 1 files left out." in text
     assert "class 1/broken.jpg" in text
     assert "alpaca" not in text
 

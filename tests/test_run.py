@@ -105,6 +105,51 @@ def test_two_runs_at_once_do_not_mix(monkeypatch, tmp_path):
         runner.run(keep=False)
 
 
+@pytest.mark.skipif((ROOT / "dataset" / "photos").exists(), reason="needs no dataset/photos/")
+def test_named_notebooks_run_alone(tmp_path, monkeypatch, capsys):
+    """By number or name, in their order, without a scoreboard; the others are left as they are."""
+    for number, name in enumerate(("one", "two", "three"), start=1):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"print({number})")])
+        nbformat.write(notebook, tmp_path / f"0{number}_{name}.ipynb")
+    for name in ("PHOTOS", "KERAS_HOME"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("WEIGHTS", "bundled")
+    monkeypatch.setenv("MOBILENET_LOG", "")
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(runner, "HERE", tmp_path)
+    (tmp_path / "build" / "scoreboard").mkdir(parents=True)
+    kept = tmp_path / "build" / "scoreboard" / "head.json"
+    kept.write_text("{}")
+    monkeypatch.setattr(
+        sys, "argv", ["run.py", "--keep", "03_three", "notebooks/02_two.ipynb", "3"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        runner.main()
+    assert ended.value.code == 2, "3 is no number of a notebook, 03 is"
+    monkeypatch.setattr(sys, "argv", ["run.py", "--keep", "03", "notebooks/02_two.ipynb"])
+    assert runner.main() == 0
+    said = capsys.readouterr().out
+    assert said.index("02_two") < said.index("03_three")
+    assert "01_one" not in said
+    assert sorted(path.name for path in (tmp_path / "build" / "notebooks").iterdir()) == [
+        "02_two.ipynb",
+        "03_three.ipynb",
+    ]
+    outputs = [nbformat.read(path, 4).cells[0].outputs for path in runner.notebooks()]
+    assert [len(some) for some in outputs] == [0, 1, 1]
+    assert kept.is_file()
+    assert not (tmp_path / "build" / "scoreboard.json").exists()
+
+
+def test_a_notebook_that_does_not_exist_is_a_usage_error():
+    result = run(sys.executable, "notebooks/run.py", "99")
+    assert result.returncode == 2
+    (said,) = result.stderr.splitlines()
+    assert said.endswith(".")
+    assert "99" in said
+    assert "06_to_a_phone" in said
+
+
 def test_an_option_that_does_not_exist_is_a_usage_error():
     result = run(sys.executable, "notebooks/run.py", "--fast")
     assert result.returncode == 2

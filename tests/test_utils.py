@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_looking import FIGURES as LOOKING
 from test_looking import some_photos
+from test_quantizing import FIGURES as ROUNDED
 from test_trust import FIGURES as TRUST
 from test_unseen import FIGURES as OF_ONES_OWN
 
@@ -120,7 +121,7 @@ def test_every_public_plot_is_drawn_here():
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
-    drawn = FIGURES | LOOKING | TRUST | OF_ONES_OWN
+    drawn = FIGURES | LOOKING | TRUST | OF_ONES_OWN | ROUNDED
     assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
 
 
