@@ -203,9 +203,11 @@ def _frozen(backbone: Backbone, cuts: tuple[str | None, ...]) -> Any:
 
 
 @lru_cache(maxsize=16)  # so that nothing is traced twice
-def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...], moved: bool) -> Any:
+def _frozen_pass(
+    backbone: Backbone, cuts: tuple[str | None, ...], moved: bool, kind: str = "float16"
+) -> Any:
     """A compiled function of photos, and of their maps if they are to be moved, to a list of the
-    activations at each cut.
+    activations at each cut, of this kind of number.
     """
     model = _frozen(backbone, cuts)
 
@@ -216,7 +218,7 @@ def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...], moved: bool) 
             tf.reduce_mean(result, (1, 2)) if cut is None else result
             for result, cut in zip(results, cuts, strict=True)
         ]
-        return [tf.cast(result, tf.float16) for result in pooled]
+        return [tf.cast(result, kind) for result in pooled]
 
     photos = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     maps = [tf.TensorSpec((None, 8), tf.float32)] if moved else []
@@ -230,6 +232,19 @@ def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.n
     averaged over the map's positions: (N, channels).
     """
     return np.concatenate([parts[0] for parts in _stream(backbone, images, (cut,))])
+
+
+def pooled(backbone: Backbone, images: np.ndarray) -> np.ndarray:
+    """Pooled features of photos, uint8 (N, size, size, 3): float32 (N, channels).
+
+    As `activations` with cut None, but neither rounded to float16 nor with a progress bar.
+    """
+    # Else a GPU rounds what it multiplies to 11 bits, and its rows are not those of a processor.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    forward = _frozen_pass(backbone, (None,), moved=False, kind="float32")
+    starts = range(0, len(images), BATCH)
+    rows = [forward(tf.constant(images[i : i + BATCH]))[0].numpy() for i in starts]
+    return np.concatenate(rows) if rows else np.empty((0, backbone.channels), np.float32)
 
 
 def _stream(

@@ -1,0 +1,120 @@
+"""A Ray cluster on loopback for tests: a head and as many more nodes as are asked for, each in
+processes of its own, by Ray's own tool for this.
+
+    python tests/cluster.py FOLDER
+
+Says HOST:PORT; for each line of standard input starts a node with one core and says the process id
+of its raylet, of which all other processes of the node are children. Ends with its input.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+# What a driver on loopback needs, too: else Ray replaces 127.0.0.1 by the machine's own address.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+# A node that was killed is missed after two seconds, not fifteen.
+HEALTH = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "4",
+}
+NODE = {"num_cpus": 1, "object_store_memory": 300_000_000, "include_log_monitor": False}
+
+
+class Cluster:
+    """A running cluster: its address, and the raylets of its nodes."""
+
+    def __init__(self, process: subprocess.Popen):
+        self.process, self.nodes = process, []
+        self.address = process.stdout.readline().strip()
+        self.head = int(process.stdout.readline())
+
+    def add(self) -> int:
+        """Start a node; the process id of its raylet."""
+        print(file=self.process.stdin, flush=True)
+        self.nodes.append(int(self.process.stdout.readline()))
+        return self.nodes[-1]
+
+    def processes(self) -> list[int]:
+        """All processes of the cluster."""
+        return descendants(self.process.pid)
+
+    def kill(self, node: int) -> None:
+        """End all processes of a node by SIGKILL, at once."""
+        kill([node, *descendants(node)])
+        self.nodes.remove(node)
+
+
+@contextmanager
+def started():
+    """A cluster of a head and one more node."""
+    pipe = subprocess.PIPE
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets: short paths
+        env = os.environ | LOOPBACK | HEALTH | {"RAY_TMPDIR": folder}
+        command = [sys.executable, __file__, folder]
+        with open(f"{folder}/log", "w") as log:
+            process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=log, text=True, env=env
+            )
+        try:
+            cluster = Cluster(process)
+            cluster.add()
+            yield cluster
+        finally:
+            everything = [process.pid, *descendants(process.pid)]
+            process.stdin.close()
+            try:
+                process.wait(30)
+            finally:
+                kill(everything)
+
+
+def kill(processes: list[int]) -> None:
+    for process in processes:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that a process started, and those that these started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has just ended
+            continue
+    found, waiting = [], [process]
+    while waiting:
+        parent = waiting.pop()
+        children = [child for child, of in parents.items() if of == parent]
+        found += children
+        waiting += children
+    return found
+
+
+def main() -> None:
+    from ray.cluster_utils import Cluster as Nodes
+
+    Path(sys.argv[1], "ray").mkdir(exist_ok=True)
+    head = NODE | {"include_dashboard": False, "no_monitor": True}
+    nodes = Nodes(initialize_head=True, head_node_args=head)
+    print(nodes.address, raylet(nodes.head_node), sep="\n", flush=True)
+    for _ in sys.stdin:
+        print(raylet(nodes.add_node(**NODE)), flush=True)
+    nodes.shutdown()
+
+
+def raylet(node) -> int:
+    return node.all_processes["raylet"][0].process.pid
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""`--cluster`: two nodes on loopback give what one process gives, also when one is killed."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+import cluster as clusters
+import numpy as np
+import pytest
+from conftest import one_sentence
+from PIL import Image
+
+from mobilenet import UserError, backbone, cluster, extract, parts, predict
+
+pytestmark = pytest.mark.cluster
+
+PHOTOS = 2000
+SIZE = 96
+DEADLINE = 120  # seconds
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Two classes of small photos, and two files that are none."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for i in range(PHOTOS - 2):
+        path = folder / f"class {'ab'[i % 2]}" / f"{i:05}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        picture = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
+        picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(path)
+    (folder / "class a" / "00100x.jpg").write_bytes(b"none")
+    (folder / "class b" / "99999.jpg").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running():
+    with clusters.started() as started:
+        yield started
+
+
+@pytest.fixture
+def two(running):
+    """A cluster of two nodes: its head and one more."""
+    while not running.nodes:
+        running.add()
+    return running
+
+
+def start(module: str, *arguments: object) -> subprocess.Popen:
+    """A command of the project, as its user starts it."""
+    env = os.environ | clusters.LOOPBACK | {"WEIGHTS": "bundled"}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"mobilenet.{module}", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+
+
+def run(module: str, *arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    process = start(module, *arguments)
+    out, err = process.communicate(timeout=DEADLINE)
+    return process.returncode, out, err
+
+
+def extracting(folder: Path, out: Path, address: str = "") -> tuple:
+    cluster_of = ["--cluster", address] if address else []
+    return "extract", folder, "--out", out, "--size", SIZE, *cluster_of
+
+
+@pytest.fixture(scope="module")
+def alone(photos, tmp_path_factory) -> Path:
+    """What one process makes of the photos."""
+    out = tmp_path_factory.mktemp("alone")
+    code, _, err = run(*extracting(photos, out))
+    assert (code, err) == (1, "")  # two files are no photos
+    return out
+
+
+def rows(out: Path) -> list[tuple]:
+    """(path, label, sha256, features) of all rows, by path."""
+    found = []
+    for batch in parts.batches(out, ["path", "label", "sha256", "features"]):
+        texts = (batch.column(name).to_pylist() for name in ("path", "label", "sha256"))
+        found += zip(*texts, parts.array_of(batch), strict=True)
+    return sorted(found, key=lambda row: row[0])
+
+
+def assert_same(out: Path, alone: Path) -> None:
+    mine, theirs = rows(out), rows(alone)
+    assert [row[:3] for row in mine] == [row[:3] for row in theirs]
+    assert len(mine) == PHOTOS - 2
+    features = [np.stack([row[3] for row in of]) for of in (mine, theirs)]
+    np.testing.assert_allclose(*features, rtol=0, atol=1e-5)
+    assert parts.listed(out) == parts.listed(alone)  # none doubled, no photo forgotten
+
+
+def wait_for_parts(out: Path, process: subprocess.Popen, most: int) -> int:
+    """Wait until there is a part, but not all of them; how many there are."""
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until and process.poll() is None:
+        if out.is_dir() and (found := len(parts.listed(out, "features"))):
+            assert found < most, "it was too fast to be stopped in the middle"
+            return found
+        time.sleep(0.005)
+    raise AssertionError(f"no part in {DEADLINE} seconds: {process.poll()}")
+
+
+def computed(said: str) -> int:
+    return int(re.search(r"(\d+) computed now", said)[1])
+
+
+def test_two_nodes_give_the_rows_of_one_process(two, photos, alone, tmp_path):
+    code, out, err = run(*extracting(photos, tmp_path / "out", two.address))
+    assert (code, err) == (1, "")
+    assert "cannot be read: 2," in out
+    assert computed(out) == len(parts.listed(alone, "features"))
+    assert_same(tmp_path / "out", alone)
+
+
+def test_a_node_killed_in_the_middle_loses_no_row_and_doubles_none(two, photos, alone, tmp_path):
+    out, total = tmp_path / "out", len(parts.listed(alone, "features"))
+    process = start(*extracting(photos, out, two.address))
+    wait_for_parts(out, process, total)
+    two.kill(two.nodes[0])
+    said, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (1, "")
+    assert computed(said) == total
+    assert_same(out, alone)
+
+
+def test_a_driver_killed_in_the_middle_goes_on_where_it_was(two, photos, alone, tmp_path):
+    out, total = tmp_path / "out", len(parts.listed(alone, "features"))
+    process = start(*extracting(photos, out, two.address))
+    wait_for_parts(out, process, total)
+    process.kill()
+    process.communicate(timeout=DEADLINE)
+    wait_until(lambda: not workers(two))
+    there = {name: (out / name).stat().st_mtime_ns for name in parts.listed(out, "features")}
+    assert 0 < len(there) < total
+    code, said, err = run(*extracting(photos, out, two.address))
+    assert (code, err) == (1, "")
+    assert computed(said) == total - len(there)
+    assert (
+        there.items()
+        <= {name: (out / name).stat().st_mtime_ns for name in parts.listed(out, "features")}.items()
+    )
+    assert_same(out, alone)
+
+
+def test_nothing_listens_beyond_loopback_and_an_interrupt_leaves_nothing_running(
+    two, photos, alone, tmp_path
+):
+    process = start(*extracting(photos, tmp_path / "out", two.address))
+    wait_for_parts(tmp_path / "out", process, len(parts.listed(alone, "features")))
+    hosts = listening([*two.processes(), process.pid])
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (130, "")
+    assert hosts and all(host.is_loopback for host in hosts)
+    wait_until(lambda: not workers(two))
+
+
+def wait_until(met) -> None:
+    until = time.monotonic() + DEADLINE
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def workers(cluster) -> list[str]:
+    """What the processes of a cluster call themselves that do a driver's work."""
+    names = []
+    for process in cluster.processes():
+        try:
+            names.append(Path(f"/proc/{process}/cmdline").read_text().split("\0")[0])
+        except OSError:  # it has just ended
+            continue
+    return [name for name in names if "Map" in name]
+
+
+def listening(processes: list[int]) -> list:
+    """The addresses at which these processes listen."""
+    sockets = set()
+    for process in processes:
+        for handle in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                sockets.add(os.readlink(handle))
+            except OSError:
+                continue
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                digits = bytes.fromhex(local.split(":")[0])
+                words = [digits[i : i + 4][::-1] for i in range(0, len(digits), 4)]
+                host = ip_address(b"".join(words))
+                mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
+                found.append(mapped or host)
+    return found
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_predictions_are_the_same_lines_in_the_same_order(
+    two, photos, saved_classifier, tmp_path, json_lines
+):
+    some = sorted((photos / "class a").iterdir())[:600]
+    for path in some:
+        (tmp_path / path.name).symlink_to(path)
+    arguments = ["predict", tmp_path, tmp_path / "none.jpg", "--model", saved_classifier]
+    arguments += ["--json"] if json_lines else []
+    plain = run(*arguments)
+    assert plain[0] == 1 and len(plain[1].splitlines()) == 599
+    assert len(plain[2].splitlines()) == 2
+    assert run(*arguments, "--cluster", two.address) == plain
+
+
+def test_an_address_where_nothing_listens_is_one_sentence(photos, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        code, out, err = run(*extracting(photos, tmp_path, address))
+    assert (code, out) == (1, "")
+    assert one_sentence(err.rstrip("\n")) and address in err
+
+
+@pytest.mark.parametrize("address", ["", "here", "local", "ray://127.0.0.1:1", "h:port"])
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(UserError, match="is no address of a Ray cluster") as raised:
+        cluster.connected(address).__enter__()
+    assert one_sentence(raised.value)
+
+
+def test_a_server_that_is_no_cluster_is_one_sentence(photos, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        code, out, err = run(*extracting(photos, tmp_path, address))
+    assert (code, out) == (1, "")
+    assert one_sentence(err.rstrip("\n")) and address in err
+
+
+def test_the_last_machine_lost_is_one_sentence(photos, tmp_path):
+    with clusters.started() as running:
+        process = start(*extracting(photos, tmp_path / "out", running.address))
+        wait_for_parts(tmp_path / "out", process, 1000)
+        clusters.kill(running.processes())
+        said, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, said) == (1, "")
+    assert one_sentence(err.rstrip("\n")) and running.address in err
+
+
+def test_a_backbone_from_its_weights_alone_is_the_same(monkeypatch):
+    monkeypatch.setenv("WEIGHTS", "bundled")
+    backbone.find_weights.cache_clear()
+    stored, loaded = cluster.stored(SIZE), backbone.load(size=SIZE)
+    backbone.find_weights.cache_clear()
+    assert stored.fingerprint == loaded.fingerprint
+    assert parts.about(Path(), stored) == parts.about(Path(), loaded)
+
+
+def test_imagenet_weights_from_their_file_are_the_same(imagenet):
+    arrays = cluster._published(backbone.weights_file(imagenet.alpha, imagenet.size))
+    for mine, theirs in zip(arrays, imagenet.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("command", [extract, predict])
+def test_no_ray_is_one_sentence(command, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    arguments = [str(tmp_path), "--cluster", "auto"]
+    assert command.main(arguments + (["--out", "out"] if command is extract else [])) == 1
+    err = capsys.readouterr().err.strip()
+    assert one_sentence(err) and "requirements-cluster.txt" in err
