@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/ready
 DEV := .venv/ready-dev
+DEVICE := .venv/ready-device
+CLUSTER := .venv/ready-cluster
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab test test-browser test-faults audit notebooks bench photos figures rendered clean
+.PHONY: help run lab phone test test-browser test-faults test-device test-cluster audit notebooks \
+  bench photos figures rendered clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,24 +20,34 @@ run: $(RUN) ## set up, execute every notebook, print the scoreboard
 lab: $(RUN) ## set up, open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab $(LAB)
 
+phone: $(DEVICE) ## set up LiteRT, execute notebook 6
+	@$(BIN)/python notebooks/run.py 06
+
 test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-browser: $(DEV) ## run the notebooks in JupyterLab and Chromium (four minutes)
+test-browser: $(DEV) $(DEVICE) ## run the notebooks in JupyterLab and Chromium (five minutes)
 	@$(BIN)/python -m pytest -m browser
 
 test-faults: $(DEV) ## kill kernels, fuzz decoding, fill memory and disk (hours)
 	@$(BIN)/python -m pytest -m faults
+
+test-device: $(DEV) $(DEVICE) ## set up LiteRT, test export and notebook 6
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m device
+
+test-cluster: $(DEV) $(CLUSTER) ## set up Ray, test features of many photos, on two nodes too
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster
 
 # Without --strict, packages that could not be looked up would count as harmless.
 audit: $(DEV) ## list known vulnerabilities of what is installed
 	@found=$$($(BIN)/pip-audit --strict --progress-spinner off 2>/dev/null) && echo "No known vulnerabilities." || { \
 	  echo "$${found:-The list of vulnerabilities cannot be had for all that is installed: connect to a network and run this again.}" >&2; exit 1; }
 
-notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
+notebooks: $(RUN) $(DEVICE) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep
+	@PHOTOS= $(BIN)/python notebooks/run.py --keep 06
 
 bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
 	@$(BIN)/python -m mobilenet.bench
@@ -61,6 +74,9 @@ $(RUN): requirements.txt
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(DEV): $(RUN) requirements-dev.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+$(DEV): requirements-dev.txt
+$(DEVICE): requirements-device.txt
+$(CLUSTER): requirements-cluster.txt
+$(DEV) $(DEVICE) $(CLUSTER): $(RUN)
+	@$(BIN)/python -m pip install --disable-pip-version-check -r $(filter %.txt,$^)
 	@touch $@
