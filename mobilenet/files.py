@@ -107,7 +107,10 @@ def _sweep(folder: Path) -> None:
 
 def _unwritten(path: Path, error: OSError) -> UserError:
     todo = "free some space or make the folder writable"
-    if isinstance(error, FileNotFoundError):
+    exists = isinstance(error, FileExistsError)  # also where a folder was removed as it was made
+    if isinstance(error, NotADirectoryError) or (exists and Path(error.filename or path).is_file()):
+        todo = "move the file away that stands in the place of a folder"
+    elif isinstance(error, FileNotFoundError) or exists:
         todo = "its folder was removed meanwhile, so run this again"
     elif isinstance(error, IsADirectoryError):
         todo = "move the folder of that name away"

@@ -1,6 +1,8 @@
 """Files that the project keeps, damaged or taken for another: noticed, named, never used."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -383,6 +385,34 @@ def test_what_is_taken_before_it_is_locked_is_begun_anew(tmp_path, monkeypatch):
         new.write_text("1")
     assert taken
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_folder_that_is_removed_while_it_is_made(tmp_path, monkeypatch):
+    """Another process makes it first, which mkdir sees, and removes it before it is looked at."""
+    there = tmp_path / "cache"
+
+    def late(folder, *arguments, **named):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    for writing in (replacing(there / "x.json"), alone(there)):
+        with (
+            pytest.raises(UserError, match="removed meanwhile, so run this again") as raised,
+            writing,
+        ):
+            pass
+        assert one_sentence(str(raised.value))
+
+
+@pytest.mark.parametrize("name", ["x.json", "deeper/x.json"])
+def test_a_file_in_the_place_of_a_folder(tmp_path, name):
+    (tmp_path / "build").write_text("mine")
+    path = tmp_path / "build" / name
+    for writing in (replacing(path), alone(path.parent)):
+        with pytest.raises(UserError, match="move the file away") as raised, writing:
+            pass
+        assert one_sentence(str(raised.value))
+    assert (tmp_path / "build").read_text() == "mine"
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path, capsys):
