@@ -25,13 +25,7 @@ import numpy as np
 from mobilenet import UserError, duplicates
 from mobilenet.decoding import read_or_reason
 from mobilenet.files import DAMAGE
-from mobilenet.photos import (
-    FEWEST,
-    Photos,
-    is_hidden,
-    is_photo,
-    split,
-)
+from mobilenet.photos import FEWEST, Photos, is_hidden, is_photo, refuse_folder, split
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -89,7 +83,7 @@ def _items(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
     """
     if source.is_dir():
         seen = set()
-        for path, folders, names in os.walk(source, followlinks=True):
+        for path, folders, names in os.walk(source, onerror=refuse_folder, followlinks=True):
             real = os.path.realpath(path)
             folders[:] = [] if real in seen else [name for name in folders if not is_hidden(name)]
             if real not in seen:

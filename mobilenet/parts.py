@@ -25,7 +25,7 @@ import PIL
 from mobilenet import UserError
 from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
 from mobilenet.files import DAMAGE, replacing, write_json
-from mobilenet.photos import DECODINGS, is_hidden, is_photo
+from mobilenet.photos import DECODINGS, is_photo, walk
 from mobilenet.progress import progress
 
 ABOUT = "about.json"
@@ -158,34 +158,27 @@ def _difference(there: Any, now: Any) -> str:
 def listing(folder: Path) -> Iterator[File]:
     """The photos below a folder as `photos.list_photos` finds them, and those below links to class
     folders; each looked at once. Takes the memory of the names in one folder. Raises UserError if
-    a folder cannot be read: its photos must not pass for removed.
+    a folder cannot be read.
     """
 
-    def refuse(error: OSError) -> None:
-        raise UserError(
-            f"The folder {error.filename!r} cannot be read ({reason_of(error)}): make it readable "
-            "and run this again."
-        ) from error
-
-    def walk(root: Path) -> Iterator[File]:
-        for path, folders, names in os.walk(root, onerror=refuse):
-            folders[:] = sorted(name for name in folders if not is_hidden(name))
-            below = Path(path).relative_to(folder).as_posix()
-            for name in sorted(names):
-                if is_photo([name]) and (file := _look(path, below, name)):
+    def below(root: Path) -> Iterator[File]:
+        for path, folders, names in walk(root):
+            inside = Path(path).relative_to(folder).as_posix()
+            for name in names:
+                if is_photo([name]) and (file := _look(path, inside, name)):
                     yield file
-            if root == folder and below == ".":
+            if root == folder and inside == ".":
                 links.extend(name for name in folders if (folder / name).is_symlink())
 
     links = []
-    yield from walk(folder)
+    yield from below(folder)
     for name in links:
-        yield from walk(folder / name)
+        yield from below(folder / name)
 
 
-def _look(path: str, below: str, name: str) -> File | None:
+def _look(path: str, inside: str, name: str) -> File | None:
     """A file, or None if it is a pipe, a socket or a device, which may never answer."""
-    relative = name if below == "." else f"{below}/{name}"
+    relative = name if inside == "." else f"{inside}/{name}"
     try:
         found = os.stat(os.path.join(path, name))
     except OSError:
@@ -198,12 +191,8 @@ def names(folder: Path) -> int:
     takes: none is looked at, and what is below links is not counted.
     """
 
-    def walk() -> Iterator[str]:
-        for _, folders, names in os.walk(folder):
-            folders[:] = [name for name in folders if not is_hidden(name)]
-            yield from names
-
-    return sum(is_photo([name]) for name in progress(walk(), None, "Names"))
+    found = (name for _, _, names in walk(folder) for name in names)
+    return sum(is_photo([name]) for name in progress(found, None, "Names"))
 
 
 def cut(files: Iterable[File]) -> Iterator[list[File]]:

@@ -121,13 +121,28 @@ def is_photo(parts: Sequence[str]) -> bool:
     return not any(map(is_hidden, parts)) and Path(parts[-1]).suffix.lower() in SUFFIXES
 
 
+def refuse_folder(error: OSError) -> None:
+    """For os.walk: raise UserError, since photos that cannot be seen must not pass for absent."""
+    raise UserError(
+        f"The folder {error.filename!r} cannot be read ({reason_of(error)}): make it readable and "
+        "run this again."
+    ) from error
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """os.walk, sorted, without hidden folders. Raises UserError if a folder cannot be read."""
+    for path, folders, names in os.walk(folder, onerror=refuse_folder):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield path, folders, sorted(names)
+
+
 def list_photos(folder: Path) -> Iterator[Path]:
     """Paths of the photos below a folder, nested ones too, sorted, by their suffix. Pipes, sockets
-    and devices are passed over; a link to nowhere is not.
+    and devices are passed over; a link to nowhere is not. Raises UserError if a folder cannot be
+    read.
     """
-    for path, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in sorted(names):
+    for path, _, names in walk(folder):
+        for name in names:
             file = Path(path) / name
             if is_photo([name]) and not _is_waited_for(file):
                 yield file
@@ -148,7 +163,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     A file that cannot be read is left out and listed with its reason. What `review.decide` wrote
     down is applied: a photo gets another label, in its place among the others, or is left out.
     Raises UserError if there is no class, only one, one without a photo, or none called `positive`,
-    and if the decisions cannot be read or are for a class that is not there.
+    if a folder cannot be read, and if the decisions cannot be or are for a class that is not there.
     """
     try:
         names = sorted(path.name for path in folder.iterdir() if path.is_dir())

@@ -32,7 +32,7 @@ from mobilenet.backbone import Backbone
 from mobilenet.canvas import printable
 from mobilenet.decoding import read_or_reason
 from mobilenet.explain import similarity
-from mobilenet.photos import is_hidden, is_photo
+from mobilenet.photos import is_hidden, is_photo, walk
 from mobilenet.progress import progress
 from mobilenet.training import Result
 
@@ -172,16 +172,15 @@ def own_photos(
 
 
 def _files(place: Path) -> list[Path]:
-    """The file, or all files below the folder, sorted; none if nothing is there."""
+    """The file, or all files below the folder, sorted; none if nothing is there. Raises UserError
+    if a folder cannot be read.
+    """
     if place.is_file():
         return [place]
-    below = sorted(place.rglob("*")) if place.is_dir() else []
-    return [
-        path
-        for path in below
-        if not any(map(is_hidden, path.relative_to(place).parts))
-        and (path.is_file() or not path.exists())  # a link to nowhere is named, a pipe would wait
-    ]
+    found = walk(place) if place.is_dir() else ()
+    below = (Path(path) / name for path, _, names in found for name in names if not is_hidden(name))
+    # A link to nowhere is named, a pipe would wait.
+    return sorted(path for path in below if path.is_file() or not path.exists())
 
 
 def _read(path: Path, size: int) -> np.ndarray | str:

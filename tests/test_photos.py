@@ -1,10 +1,12 @@
 """Photos of all kinds come out upright, cropped and RGB; what is no photo is named or passed by."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mobilenet
-from mobilenet import ROOT, UserError, photos
+from mobilenet import ROOT, UserError, datasets, photos, predict, unseen
 from mobilenet.decoding import read_photo
 from mobilenet.photos import load_photos
 
@@ -359,6 +361,30 @@ def test_unreadable_files_are_left_out_by_name(folder):
     for kind, reason in kinds.items():
         assert reason in reasons.pop(f"class a/{kind}.jpg")
     assert reasons == {"class b/gone.jpg": "it is not there"}
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    """Photos that cannot be seen must not pass for absent."""
+    inside, scan = folder / "class b" / "inside", os.scandir
+    write(inside, draw(1, size=16))
+
+    def refuse(path):
+        if Path(path) == inside:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for look in (
+        lambda: load_photos(folder, 16),
+        lambda: list(predict.find([folder / "class b"])),
+        lambda: datasets.load(str(folder), 16, 0),
+        lambda: unseen.own_photos(folder, None, None, None),
+    ):
+        with pytest.raises(
+            UserError, match=r"inside' cannot be read \(permission denied"
+        ) as raised:
+            look()
+        assert one_sentence(raised.value)
 
 
 def test_a_photo_that_vanishes_after_the_listing_is_left_out(folder, monkeypatch):
