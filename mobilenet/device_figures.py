@@ -75,9 +75,9 @@ def ranges_plot(ranges: Mapping[str, np.ndarray], bits: int) -> Figure:
 
 
 def kernels_plot(rows: np.ndarray, bits: int, count: int = 12) -> Figure:
-    """Kernels of 3 × 3 as squares, blue above 0 and vermilion below: `count` channels from the
-    smallest to the largest, exact, with a scale per tensor and with one per channel. Each channel
-    has its own shades.
+    """Kernels of 3 × 3 as squares, blue above 0 and red below: `count` channels from the smallest
+    to the largest, exact, with a scale per tensor and with one per channel. Each channel has its
+    own shades.
 
     rows: float (channels, 9), as `quantizing.by_channel` gives them.
     """
@@ -105,7 +105,11 @@ def kernels_plot(rows: np.ndarray, bits: int, count: int = 12) -> Figure:
             one.set_yticks([])
     for one, channel in zip(axes[0], chosen, strict=True):
         one.set_title(f"{largest[channel]:.2g}", fontsize=9)
-    figure.suptitle("largest weight of the channel", fontsize=10)
+    figure.suptitle(
+        f"{bits} bits; above each kernel its largest weight; blue above 0, red below, each kernel "
+        "in its own shades",
+        fontsize=10,
+    )
     return figure
 
 
@@ -145,22 +149,24 @@ def bits_plot(
     errors: Mapping[tuple[str, bool, int], float],
     right: Mapping[tuple[str, bool, int], int],
     total: int,
+    marks: Mapping[str, int],
 ) -> Figure:
     """Error of the features, and photos right, by the bits of a weight: a colour for each kind of
     layer whose weights are rounded, solid with a scale per tensor, dashed with one per channel.
 
-    errors, right: by (kind, per channel, bits); total: photos asked.
+    errors, right: by (kind, per channel, bits); total: photos asked; marks: two other numbers of
+    photos right, as grey lines, by what is said of them.
     """
     figure, panels = new_figure(WIDEST, 3.9, "", 1, 2)
     lines, bits = (
         list(dict.fromkeys(some)) for some in zip(*((k[:2], k[2]) for k in errors), strict=True)
     )
     looks, told = dict.fromkeys(kind for kind, _ in lines), []
-    looks = dict(zip(looks, ((RED, "o"), (GREEN, "s")), strict=True))
+    looks = dict(zip(looks, ((ORANGE, "o", 9), (GREEN, "s", 5)), strict=True))
     for kind, per_channel in lines:
-        colour, mark = looks[kind]
+        colour, mark, size = looks[kind]  # so that one behind the other is seen, too
         label = f"{kind}, per {'channel' if per_channel else 'tensor'}"
-        look = {"marker": mark, "color": colour, "label": label}
+        look = {"marker": mark, "ms": size, "color": colour, "label": label}
         look |= {"linestyle": "--", "mfc": "white"} if per_channel else {"linestyle": "-"}
         for axes, values in zip(panels, (errors, right), strict=True):
             axes.plot(bits, [values[kind, per_channel, n] for n in bits], **look)
@@ -170,13 +176,16 @@ def bits_plot(
     panels[0].set_title("error of the features", fontsize=11)
     panels[1].set_title(f"photos right of {total}", fontsize=11)
     panels[1].yaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[1].set_ylim(0, total * 1.05)
+    for (text, count), style in zip(marks.items(), (":", "-."), strict=True):
+        panels[1].axhline(count, color=GREY, linestyle=style, label=f"{text}: {count}", zorder=1)
     for axes in panels:
         axes.set_xticks(bits)
         axes.set_xlabel("bits of a weight")
         axes.invert_xaxis()
         axes.grid(alpha=0.3)
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
+    handles = panels[1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     figure.set_label(
         f"Error of the features with {', '.join(map(str, bits))} bits a weight: {'; '.join(told)}."
     )
@@ -186,14 +195,16 @@ def bits_plot(
 def steps_plot(ranges: Mapping[str, np.ndarray]) -> Figure:
     """The step of 8 bits at each layer, front to back, by what is rounded.
 
-    ranges: float64 (layers, 2), lowest and highest, as `quantizing.activation_ranges` gives them.
+    ranges: float64 (layers, 2), lowest and highest, as `quantizing.activation_ranges` gives them:
+    of each ReLU6, or of each bottleneck, which lies behind every other of them.
     """
-    told = []
+    told, longest = [], max(map(len, ranges.values()))
     figure, axes = new_figure(WIDEST, 3.8, "")
     looks = zip((RED, GREEN, GREY), "^os", strict=True)
     for (name, ends), (colour, mark) in zip(ranges.items(), looks, strict=True):
         steps = np.array([quantizing.grid(*pair)[0] for pair in ends])
-        places = np.linspace(1, max(map(len, ranges.values())), len(steps))
+        behind = 2 * np.arange(len(steps)) + 2.5
+        places = np.arange(longest) + 1.0 if len(steps) == longest else behind
         axes.plot(places, steps, f"-{mark}", color=colour, label=name, ms=6, linewidth=1)
         told.append(f"{name} {steps.min():.3f} to {steps.max():.3f}")
     axes.axhline(6 / 255, color="black", linestyle=":", label="6 / 255")

@@ -80,9 +80,7 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = command.Parser("python -m mobilenet.evaluate", __doc__.splitlines()[0])
-    parser.add_argument(
-        "model", type=Path, help="a .keras file that mobilenet.train wrote, or a .tflite file"
-    )
+    parser.add_argument("model", type=Path, help="a .keras or .tflite file of this project")
     parser.add_argument("--data", help="cifar10, or a folder or tar file of class folders")
     parser.add_argument(
         "--seed", type=command.number(int, 0, 2**32 - 1), help="of the split; the training's"

@@ -169,7 +169,8 @@ def rounded_weights(
 
 def corrected(model: Any, photos: np.ndarray) -> Any:
     """A copy of a folded network with its kernels rounded to 8 bits per channel, and biases that
-    make up for it: each channel's mean over these photos is what it was (Nagel et al. 2019, 4.2).
+    make up for it: each channel's mean over these photos is what it was (Nagel et al. 2019, section
+    4.2, by photos as in appendix D).
 
     A channel sums few rounded weights again and again, so their errors do not cancel, they move
     its mean. photos: as the model takes them, float32 (N, size, size, 3); some dozens will do.
