@@ -225,9 +225,9 @@ def _check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
 
 def export(path: Path, quantize: str, out: Path) -> int:
     """Convert a saved classifier, write the file and say in one line what it is."""
+    model, names = classifier.load(path)
     if out.suffix != ".tflite":
         raise UserError(f"{out} is no name for a LiteRT model: let it end in .tflite.")
-    model, names = classifier.load(path)
     card = {key: value for key, value in classifier.read_card(path).items() if key in KEPT}
     photos = None
     if quantize == "int8":
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="a .tflite file (default: beside the model)")
     chosen = parser.parse_args(arguments)
     kind = "" if chosen.quantize == "none" else f"_{chosen.quantize}"
-    out = chosen.out or chosen.model.with_name(f"{chosen.model.stem}{kind}.tflite")
+    out = chosen.out or chosen.model.parent / f"{chosen.model.stem}{kind}.tflite"
     return command.run(lambda: export(chosen.model, chosen.quantize, out))
 
 

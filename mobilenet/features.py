@@ -20,6 +20,7 @@ from mobilenet.files import DAMAGE
 from mobilenet.progress import progress
 
 BATCH = 32
+FEW = 8  # TensorFlow keeps memory for each size of a batch: those of `pooled` are its multiples
 PASSES = 1  # to be counted up when the same photos come to give other activations
 
 
@@ -242,9 +243,12 @@ def pooled(backbone: Backbone, images: np.ndarray) -> np.ndarray:
     # Else a GPU rounds what it multiplies to 11 bits, and its rows are not those of a processor.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     forward = _frozen_pass(backbone, (None,), moved=False, kind="float32")
-    starts = range(0, len(images), BATCH)
-    rows = [forward(tf.constant(images[i : i + BATCH]))[0].numpy() for i in starts]
-    return np.concatenate(rows) if rows else np.empty((0, backbone.channels), np.float32)
+    rows = [np.empty((0, backbone.channels), np.float32)]
+    for start in range(0, len(images), BATCH):
+        some = images[start : start + BATCH]
+        padded = np.pad(some, [(0, -len(some) % FEW), (0, 0), (0, 0), (0, 0)])
+        rows.append(forward(tf.constant(padded))[0].numpy()[: len(some)])
+    return np.concatenate(rows)
 
 
 def _stream(

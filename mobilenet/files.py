@@ -71,6 +71,18 @@ def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
             os.close(handle)
 
 
+class _Tried(Exception):
+    pass
+
+
+def try_out(path: Path) -> None:
+    """Raise UserError if `replacing` could not write this file, which stays as it is."""
+    if path.is_dir():
+        raise _unwritten(path, IsADirectoryError("Is a directory"))
+    with suppress(_Tried), replacing(path, sweep=False):
+        raise _Tried
+
+
 def _begin(path: Path) -> tuple[int | None, Path]:
     """A new file beside path, and a handle that holds a lock on it as long as it is open."""
     while True:

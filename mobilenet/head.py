@@ -24,6 +24,7 @@ import numpy as np
 
 from mobilenet import BUILD, UserError, parts, review
 from mobilenet.command import Parser, run
+from mobilenet.files import try_out
 from mobilenet.photos import FEWEST
 from mobilenet.progress import ahead, progress
 
@@ -330,6 +331,7 @@ def head(out: Path, model: Path) -> Iterator[str]:
             f"{out} does not hold all features: let `python -m mobilenet.extract` run to its end."
         )
     about = said["backbone"]
+    try_out(model)  # now, not after hours
     from mobilenet import backbone as backbones  # TensorFlow takes seconds: not to refuse
     from mobilenet import classifier, solver
     from mobilenet.training import count_right

@@ -7,6 +7,7 @@ looked at before. That is against damage, not against malice: run files of those
 import hashlib
 import json
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ def _is_card(card: Any) -> bool:
         return False
     names, numbers = card.get("class_names"), [card.get(key) for key in NUMBERS]
     return (
-        isinstance(card.get("sha256"), str)
+        re.fullmatch("[0-9a-f]{64}", str(card.get("sha256"))) is not None
         and all(type(number) is int and number > 0 for number in numbers)
         and isinstance(names, list)
         and all(isinstance(name, str) and name for name in names)

@@ -20,7 +20,10 @@ def quiet(*expected: type[Exception]) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(stream) for stream in streams]
-    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
+    with (
+        tempfile.TemporaryFile() as said,
+        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as terminal,
+    ):
         for stream in streams:
             os.dup2(said.fileno(), stream)
         shown = terminal if sys.stderr is sys.__stderr__ else sys.stderr

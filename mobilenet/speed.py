@@ -36,7 +36,7 @@ def milliseconds(ways: Sequence[tuple[Path, int]], rounds: int) -> np.ndarray:
         for model, threads in ways:
             worker = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "mobilenet.speed", str(model), str(threads)],
+                    [sys.executable, "-m", "mobilenet.speed", str(model.resolve()), str(threads)],
                     cwd=ROOT,
                     env=os.environ | {f"TF_NUM_{part}OP_THREADS": str(threads) for part in TF},
                     stdin=subprocess.PIPE,

@@ -77,9 +77,9 @@ def test_a_pickle_is_refused(kept):
         cache.read("a")
 
 
-def test_a_disk_that_is_full(kept, monkeypatch):
+def test_a_folder_that_cannot_be_made(kept):
     kept.parent.joinpath("cache").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="free some space"):
+    with pytest.raises(UserError, match="move the file away"):
         keep("a", array())
 
 

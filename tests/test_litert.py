@@ -34,6 +34,14 @@ def test_a_damaged_file_is_refused_before_the_runtime_sees_it(
         assert len(said) < 300
 
 
+def test_a_sum_that_is_no_sum(saved_classifier, tmp_path):
+    """Half of a surrogate, which JSON takes for text and no encoding writes."""
+    whole = export.convert(*classifier.load(saved_classifier))
+    start = whole.index(b'"sha256": "') + 11
+    (tmp_path / "x.tflite").write_bytes(whole[:start] + b"\xed\xa0\x80" + whole[start + 3 :])
+    assert "is damaged" in refusal(litert.load, tmp_path / "x.tflite")
+
+
 def test_files_that_are_none_of_ours(saved_classifier, tmp_path):
     path = tmp_path / "x.tflite"
     assert "There is no model" in refusal(litert.load, path)

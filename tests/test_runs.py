@@ -257,9 +257,9 @@ def test_a_damaged_file_is_named_and_replaced_by_the_next_run(log, content):
     assert runs.recall()[1] == []
 
 
-def test_a_disk_that_takes_nothing(log):
+def test_a_log_that_cannot_be_made(log):
     log.write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="free some space") as raised:
+    with pytest.raises(UserError, match="move the file away") as raised:
         remember()
     assert one_sentence(raised.value)
 
