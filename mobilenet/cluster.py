@@ -48,6 +48,7 @@ SECONDS = 5  # within which a cluster answers
 def _ray(data: bool = False) -> Any:
     """Ray, with `data` if wanted. Raises UserError if it is not installed."""
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # 20: minutes if no cluster answers
+    os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "."  # else it writes between the lines of an output
     try:
         import ray
 
@@ -203,15 +204,21 @@ def _watch(ray: Any, address: str, ended: threading.Event, lost: threading.Event
 
 
 def _stream(
-    ray: Any, rows: Iterator[Any], read: Callable, reading: dict[str, Any], kind: type, made: tuple
+    ray: Any,
+    rows: Iterator[Any],
+    read: Callable,
+    reading: dict[str, Any],
+    kind: type,
+    made: tuple,
+    on_gpus: bool = True,
 ) -> Iterator[Any]:
     """What `kind`, made once for each process, makes of what `read` makes of each row; in order.
 
-    kind takes `made` and a row that was read.
+    kind takes `made` and a row that was read. on_gpus: whether it computes on GPUs where there are.
     """
     while True:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = int(sum(machine.get("GPU", 0) for machine in machines))
+        gpus = int(sum(machine.get("GPU", 0) for machine in machines)) if on_gpus else 0
         machines = [machine for machine in machines if machine.get("CPU")]
         some = list(islice(rows, ROUND * max(1, gpus, len(machines))))
         if not some:
@@ -243,9 +250,22 @@ class _Work:
 
     def __init__(self, read: Callable | None, kind: type, made: tuple):
         self.pool, self.read, self.work = ThreadPoolExecutor(os.cpu_count()), read, kind(*made)
+        self.blind = read is None and not _sees_gpu()
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        if self.blind:
+            error = UserError(
+                f"The machine {socket.gethostname()} has a GPU that TensorFlow cannot use: install "
+                "tensorflow[and-cuda] there, or start Ray on it with --num-gpus=0."
+            )
+            return {"row": pickle.dumps(error)}
         return self.work(self.read(row, each=self.pool.map) if self.read else row)
+
+
+def _sees_gpu() -> bool:
+    from mobilenet.engine import tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def stored(size: int | None = None) -> Any:
@@ -345,7 +365,8 @@ def predict(
     made = [ray.put(model.read_bytes())], model.suffix, size
     starts = range(0, len(paths), ROW)
     rows = ([str(path.absolute()) for path in paths[start : start + ROW]] for start in starts)
-    results = _stream(ray, rows, _read_photos, {"size": size}, _Answers, made)
+    of_keras = model.suffix != ".tflite"  # LiteRT computes on processors
+    results = _stream(ray, rows, _read_photos, {"size": size}, _Answers, made, of_keras)
     for start, answers in zip(starts, results, strict=True):
         for path, answer in zip(paths[start : start + ROW], answers, strict=True):
             if isinstance(answer, str):  # it names the file by its absolute path

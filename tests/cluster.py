@@ -1,10 +1,11 @@
 """A Ray cluster on loopback for tests: a head and as many more nodes as are asked for, each in
 processes of its own, by Ray's own tool for this.
 
-    python tests/cluster.py FOLDER
+    python tests/cluster.py FOLDER GPUS
 
 Says HOST:PORT; for each line of standard input starts a node with one core and says the process id
-of its raylet, of which all other processes of the node are children. Ends with its input.
+of its raylet, of which all other processes of the node are children. Each node says that it has so
+many GPUs. Ends with its input.
 """
 
 import os
@@ -52,15 +53,15 @@ class Cluster:
 
 
 @contextmanager
-def started():
-    """A cluster of a head and one more node."""
+def started(gpus: int = 0):
+    """A cluster of a head and one more node, each of which pretends to have so many GPUs."""
     pipe = subprocess.PIPE
     # Sockets ask for a short path; what is just being killed may still write into it.
     with tempfile.TemporaryDirectory(
         prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
         env = os.environ | LOOPBACK | HEALTH | {"RAY_TMPDIR": folder}
-        command = [sys.executable, __file__, folder]
+        command = [sys.executable, __file__, folder, str(gpus)]
         with open(f"{folder}/log", "w") as log:
             process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=log, text=True, env=env
@@ -103,11 +104,12 @@ def main() -> None:
     from ray.cluster_utils import Cluster as Nodes
 
     Path(sys.argv[1], "ray").mkdir(exist_ok=True)
-    head = NODE | {"include_dashboard": False, "no_monitor": True}
+    node = NODE | {"num_gpus": int(sys.argv[2])}
+    head = node | {"include_dashboard": False, "no_monitor": True}
     nodes = Nodes(initialize_head=True, head_node_args=head)
     print(nodes.address, raylet(nodes.head_node), sep="\n", flush=True)
     for _ in sys.stdin:
-        print(raylet(nodes.add_node(**NODE)), flush=True)
+        print(raylet(nodes.add_node(**node)), flush=True)
 
 
 def raylet(node) -> int:

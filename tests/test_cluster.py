@@ -16,7 +16,7 @@ import pytest
 from conftest import one_sentence
 from PIL import Image
 
-from mobilenet import UserError, backbone, cluster, extract, parts, predict
+from mobilenet import UserError, backbone, classifier, cluster, export, extract, parts, predict
 
 pytestmark = pytest.mark.cluster
 
@@ -213,14 +213,19 @@ def listening(processes: list[int]) -> list:
     return found
 
 
-@pytest.mark.parametrize("json_lines", [True, False])
+@pytest.mark.parametrize("kind, json_lines", [("keras", True), ("keras", False), ("tflite", True)])
 def test_predictions_are_the_same_lines_in_the_same_order(
-    two, photos, saved_classifier, tmp_path, json_lines
+    two, photos, saved_classifier, tmp_path, kind, json_lines
 ):
+    model = saved_classifier
+    if kind == "tflite":
+        pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
+        model = tmp_path.with_suffix(".tflite")
+        export.save(model, export.convert(*classifier.load(saved_classifier)))
     some = sorted((photos / "class a").iterdir())[:600]
     for path in some:
         (tmp_path / path.name).symlink_to(path)
-    arguments = ["predict", tmp_path, tmp_path / "none.jpg", "--model", saved_classifier]
+    arguments = ["predict", tmp_path, tmp_path / "none.jpg", "--model", model]
     arguments += ["--json"] if json_lines else []
     plain = run(*arguments)
     assert plain[0] == 1 and len(plain[1].splitlines()) == 599
@@ -252,6 +257,20 @@ def test_a_server_that_is_no_cluster_is_one_sentence(photos, tmp_path):
     assert one_sentence(err.rstrip("\n")) and address in err
 
 
+def test_another_version_is_one_sentence(monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def refuse(*arguments, **options):
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.49.0")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UserError, match="runs another Python or Ray") as raised:
+            cluster.connected(address).__enter__()
+    assert one_sentence(raised.value)
+
+
 def test_the_last_machine_lost_is_one_sentence(photos, tmp_path):
     with clusters.started() as running:
         process = start(*extracting(photos, tmp_path / "out", running.address))
@@ -260,6 +279,14 @@ def test_the_last_machine_lost_is_one_sentence(photos, tmp_path):
         said, err = process.communicate(timeout=DEADLINE)
     assert (process.returncode, said) == (1, "")
     assert one_sentence(err.rstrip("\n")) and running.address in err
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_one_sentence(photos, tmp_path):
+    """The nodes pretend to have one; LiteRT does not ask for it."""
+    with clusters.started(gpus=1) as running:
+        code, out, err = run(*extracting(photos, tmp_path / "out", running.address))
+    assert (code, out) == (1, "")
+    assert one_sentence(err.rstrip("\n")) and "tensorflow[and-cuda]" in err
 
 
 def test_a_backbone_from_its_weights_alone_is_the_same(monkeypatch):

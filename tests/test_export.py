@@ -475,3 +475,9 @@ def test_bad_usage(capsys):
         export.main(["--quantize", "int4"])
     assert stop.value.code == 2
     assert one_sentence(capsys.readouterr().err[:-1])
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_model_without_a_name(name, capsys):
+    assert export.main([name]) == 1
+    assert one_sentence(capsys.readouterr().err.rstrip("\n"))

@@ -386,6 +386,15 @@ def test_another_backbone(capsys, tmp_path, about):
 
 
 @cluster
+def test_a_place_that_cannot_be_written_is_named_first(monkeypatch, capsys, tmp_path, about):
+    monkeypatch.setattr(head, "survey", None)
+    (tmp_path / "d.keras").mkdir()
+    (tmp_path / "file").touch()
+    assert "folder of that name" in refused(capsys, about, "--out", tmp_path / "d.keras")
+    assert "move the file away" in refused(capsys, about, "--out", tmp_path / "file" / "m.keras")
+
+
+@cluster
 def test_parts_of_a_run_that_was_stopped(capsys, tmp_path, about):
     parts.begin(about, parts.read_about(about))
     assert "run to its end" in refused(capsys, about, "--out", tmp_path / "m.keras")
