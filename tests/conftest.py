@@ -1,6 +1,7 @@
 """What several test files need: drawn photos, a small untrained backbone, a saved classifier."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ from mobilenet.photos import Photos
 # Timings differ from machine to machine; the same examples everywhere.
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("project")
+
+# A shell that starts the tests in the background has interrupts ignored here and in all they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZE = 96
 ALPHA = 0.35

@@ -243,11 +243,10 @@ def test_the_command_without_a_network(tmp_path):
 # --- Stopped halfway, and two at once ---
 
 SCRIPT = """
-import signal, sys
+import sys
 from pathlib import Path
 from dataset.fetch import fetch
 from mobilenet import command
-signal.signal(signal.SIGINT, signal.default_int_handler)
 base, folder, manifest = sys.argv[1:]
 sys.exit(command.run(lambda: fetch(base, Path(folder), Path(manifest), 120.0)))
 """
