@@ -126,7 +126,6 @@ def losses(
     optimizer.build(weights)
     measure = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    @tf.function
     def step(some, their_labels):
         with tf.GradientTape() as tape:
             loss = measure(their_labels, model(some, training=True))
@@ -134,6 +133,8 @@ def losses(
         return loss
 
     chosen = [np.arange(k * batch, (k + 1) * batch) % len(photos) for k in range(steps)]
+    # Traced here: a cell that is run again and again would be warned of tracing too often.
+    step = tf.function(step).get_concrete_function(photos[chosen[0]], labels[chosen[0]])
     return np.array([float(step(photos[i], labels[i])) for i in chosen])
 
 
@@ -186,7 +187,7 @@ def compiled(layer: Any, shapes: Sequence[tuple[int, ...]], batch: int = 1) -> C
     """One run of a layer or model, compiled by TensorFlow, on random inputs of these shapes
     (without the batch axis). Only one number of the output is fetched: the run has then ended.
     """
-    inputs = [tf.random.normal((batch, *shape)) for shape in shapes]
+    inputs = [tf.random.normal((batch, *shape), seed=0) for shape in shapes]
 
     @tf.function
     def once():

@@ -105,9 +105,10 @@ def ratio(d_k, n):
 def count(model) -> list[Row]:
     """What each convolution and dense layer of a Keras model costs, in the order of the calls.
 
-    The model is traced, not run: models and layers inside others count too. A layer that is
-    called twice gives two rows, the second without parameters; a separable convolution gives
-    a depthwise and a pointwise row.
+    The model is not run: plain layers, each called once, are counted where they stand, any other
+    model is traced, so that models and layers inside others count too. A layer that is called
+    twice gives two rows, the second without parameters; a separable convolution gives a depthwise
+    and a pointwise row.
 
     Raises UserError for an input size that is not defined, and for a weight of two axes or
     more in a layer that cannot be counted (recurrent, attention, your own kernels).
@@ -120,6 +121,9 @@ def count(model) -> list[Row]:
         raise UserError(
             f"{model.name} has no defined input size: build it with one, such as (224, 224, 3)."
         )
+    if all(type(layer) in _plain(layers) and _called_once(layer) for layer in model.layers):
+        calls = ((layer, layer.input, layer.output) for layer in model.layers)
+        return [row for call in calls for row in _rows(*call)]
     # Their weights look up, shift or scale; layers that loop run others an unknown number of times.
     free = (layers.Embedding, layers.LayerNormalization, layers.Normalization, layers.PReLU)
     loops = (layers.RNN, layers.TimeDistributed)
@@ -153,6 +157,20 @@ def count(model) -> list[Row]:
             "convolution nor a dense layer."
         )
     return rows
+
+
+def _plain(layers) -> set:
+    """Kinds of layers that hold no others, and whose matrices are all counted."""
+    names = "Conv2D DepthwiseConv2D SeparableConv2D Dense BatchNormalization ReLU Activation Add"
+    names += " InputLayer ZeroPadding2D GlobalAveragePooling2D Reshape Flatten Dropout"
+    return {getattr(layers, name) for name in names.split()}
+
+
+def _called_once(layer) -> bool:
+    try:
+        return layer.output is not None
+    except AttributeError:  # it has none, or several
+        return False
 
 
 def _rows(layer, inputs, outputs) -> list[Row]:

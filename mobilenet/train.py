@@ -168,7 +168,8 @@ def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
     def forward(batch):
         return network(scale(batch), training=False)
 
-    return step, forward
+    # Traced here: who trains again and again in one process is not warned of tracing too often.
+    return step.get_concrete_function(), forward.get_concrete_function()
 
 
 def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:

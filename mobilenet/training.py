@@ -187,6 +187,8 @@ class _Compiled:
 
 @lru_cache(maxsize=8)  # so that a cell that is run again, or a fold, traces nothing anew
 def _compile(architecture: str, dtype: Any) -> _Compiled:
+    # As mobilenet.train does, or what it trained before in this process would change last bits.
+    tf.config.experimental.enable_op_determinism()
     network = keras.models.model_from_json(architecture)
     optimizer = keras.optimizers.Adam()
     optimizer.build(network.trainable_variables)

@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mobilenet import ROOT
-
 MISSING = (
     "These tests need a browser and there is none: install Chromium (apt-get install chromium, or "
     "python -m playwright install chromium)."
@@ -35,19 +33,6 @@ START = 120  # seconds, on a busy machine
 RUN = 300_000
 
 # --- JupyterLab ---
-
-
-def copy_project(folder: Path) -> Path:
-    """A copy of what `make lab` needs, with the drawn pictures, and without what a user made."""
-    leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("mobilenet", "notebooks", "images"):
-        shutil.copytree(ROOT / name, folder / name, ignore=leave)
-    for name in ("utils.py", "Makefile", "requirements.txt"):
-        shutil.copy(ROOT / name, folder)
-    (folder / "dataset").mkdir()
-    for drawn in (ROOT / "dataset").glob("rendered*/"):
-        (folder / "dataset" / drawn.name).symlink_to(drawn)
-    return folder
 
 
 def make_home(folder: Path) -> Path:

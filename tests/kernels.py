@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -20,52 +19,36 @@ from typing import Any
 import h5py
 import nbformat
 import numpy as np
+from copies import code_cells
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from test_notebooks import seen
+from nbformat import NotebookNode
 
-from mobilenet import ROOT
-
-PHOTOS = 24  # drawn pictures of each class
-FOLDERS = ("mobilenet", "notebooks", "images")
 LOST = 90  # seconds without a word, after which a user would take another kernel
 
 
-def copy_project(folder: Path) -> Path:
-    """A copy of the project without build/, with some of the drawn pictures in `few_photos`."""
-    copy = folder / "project"
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "utils.py", copy)
-    (copy / "dataset").mkdir()
-    (copy / "dataset" / "rendered_other").symlink_to(ROOT / "dataset" / "rendered_other")
-    for of in sorted((ROOT / "dataset" / "rendered").iterdir()):
-        (copy / "few_photos" / of.name).mkdir(parents=True)
-        for file in sorted(of.iterdir())[:PHOTOS]:
-            shutil.copy(file, copy / "few_photos" / of.name)
-    return copy
-
-
 @contextmanager
-def kernel(project: Path, name: str, **environment: str) -> Iterator[NotebookClient]:
-    """A fresh kernel in the copy for a notebook of it, whose memory of runs is the copy's own.
+def kernel(
+    project: Path, name: str, work: str = "", **environment: str
+) -> Iterator[NotebookClient]:
+    """A fresh kernel for a notebook of a small copy, whose memory of runs is the copy's own.
 
-    environment: further variables; KERAS_HOME and PHOTOS of whoever runs the tests do not count.
+    work: the folder in the copy that it works in, by default its root. environment: further
+    variables; KERAS_HOME, PHOTOS and WEIGHTS of whoever runs the tests do not count.
     """
     notebook = nbformat.read(project / "notebooks" / f"{name}.ipynb", as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
+    for cell in code_cells(notebook):
+        cell.outputs = []
     client = NotebookClient(
         notebook,
         timeout=None,
         kernel_name="python3",
         shutdown_kernel="immediate",
         coalesce_streams=True,
-        resources={"metadata": {"path": str(project)}},
+        resources={"metadata": {"path": str(project / work)}},
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
-    own = {"PHOTOS": "few_photos", "WEIGHTS": "bundled", "JUPYTER_PREFER_ENV_PATH": "1"}
+    own = {"PHOTOS": "", "WEIGHTS": "bundled", "JUPYTER_PREFER_ENV_PATH": "1"}
     left_out = {"MOBILENET_LOG", "KERAS_HOME"}
     others = {key: value for key, value in os.environ.items() if key not in left_out}
     with client.setup_kernel(env=others | own | environment):
@@ -74,20 +57,50 @@ def kernel(project: Path, name: str, **environment: str) -> Iterator[NotebookCli
 
 def run(client: NotebookClient, first: int = 0, last: int | None = None) -> list[float]:
     """Run the code cells from the first to before the last, counted from 0; the seconds of each."""
-    cells = [(i, c) for i, c in enumerate(client.nb.cells) if c.cell_type == "code"]
     seconds = []
-    for i, cell in cells[first:last]:
+    for number in range(len(code_cells(client.nb)))[first:last]:
         start = time.monotonic()
-        client.execute_cell(cell, i)
+        run_cell(client, number)
         seconds.append(time.monotonic() - start)
     return seconds
 
 
+def run_cell(client: NotebookClient, number: int) -> NotebookNode:
+    """Run a code cell, counted from 0, as it now stands; returns it with its outputs."""
+    cell = code_cells(client.nb)[number]
+    return client.execute_cell(cell, client.nb.cells.index(cell))
+
+
+def tell(client: NotebookClient, code: str) -> None:
+    """Run code in a kernel that is in no cell of its notebook."""
+    cells = client.nb.cells
+    cells.append(nbformat.v4.new_code_cell(code))
+    client.execute_cell(cells[-1], len(cells) - 1)
+    del cells[-1]
+
+
+def seen(cell: NotebookNode) -> list[tuple[str, Any]]:
+    """What a cell shows, (kind, content) of each output, with measured times taken out."""
+    timed = "seconds" in cell.metadata.get("tags", [])
+    shown = []
+    for output in cell.outputs:
+        data = dict(output.get("data", {})) or {"text": output.get("text", "")}
+        if data == {"text/plain": ""}:  # a progress bar that was wiped
+            continue
+        for kind, value in data.items():
+            if kind.startswith("image/"):
+                shown.append((kind, None if timed else value))
+            else:
+                pattern = r"[\d.]+" if timed else r"[\d.]+ ?m?s\b"
+                # A table is padded to its widest cell, and the times are in it.
+                shown.append((kind, re.sub(r"\s+", " ", re.sub(pattern, "#", value))))
+    return shown
+
+
 def shown(client: NotebookClient, last: int | None = None) -> list[list]:
     """What the code cells show, without seconds and without how often a run was run."""
-    cells = [cell for cell in client.nb.cells if cell.cell_type == "code"][:last]
     found = []
-    for cell in cells:
+    for cell in code_cells(client.nb)[:last]:
         outputs = [(kind, _timeless(value)) for kind, value in seen(cell)]
         if "log" in cell.metadata.get("tags", []):
             outputs = [(kind, _uncounted(kind, value)) for kind, value in outputs]

@@ -1,7 +1,7 @@
 """The notebooks as a reader meets them: `make lab`, in a browser window of 1280 × 800.
 
-The whole runs in a temporary copy of the project, on the drawn pictures and the bundled backbone;
-pictures of what was seen are left in build/screens/.
+They are opened as committed, with the outputs of a whole run, and run in a small copy, on drawn
+pictures and the bundled backbone; pictures of what was seen are left in build/screens/.
 """
 
 import json
@@ -15,13 +15,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 import browser
 import nbformat
 import pytest
+from copies import NOTEBOOKS, code_cells, copy_small
 
-from mobilenet import BUILD
-from notebooks import run
+from mobilenet import BUILD, ROOT
 
 pytestmark = pytest.mark.browser
 
-NOTEBOOKS = {path.stem: path for path in run.notebooks()}
 FIRST = min(NOTEBOOKS)
 TUNING = "04_fine_tuning"
 WINDOW = {"width": 1280, "height": 800}
@@ -29,12 +28,16 @@ LOOPBACK = {"0100007F", "0" * 24 + "01000000"}  # 127.0.0.1 and ::1
 SCREENS = BUILD / "screens"
 PICTURES = ".jp-OutputArea-output img"
 KNOBS = 1  # among the code cells
+COMMITTED = "as_committed"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project whose notebooks hold no outputs, so that those seen are new."""
-    copy = browser.copy_project(tmp_path_factory.mktemp("browser") / "project")
+    """A small copy whose notebooks hold no outputs, so that those seen are new; COMMITTED holds
+    the notebooks as they are.
+    """
+    copy = copy_small(tmp_path_factory.mktemp("browser"))
+    shutil.copytree(ROOT / "notebooks", copy / COMMITTED)
     for name in NOTEBOOKS:
         path = copy / "notebooks" / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
@@ -80,10 +83,6 @@ def page(chromium, address):
             running = json.load(answer)
         for session in running:
             ask(address, f"/api/sessions/{session['id']}", method="DELETE").close()
-
-
-def code_cells(notebook) -> list:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def ask(address: str, path: str, token: bool = True, method: str = "GET"):
@@ -172,16 +171,26 @@ def keep_screens(page, name: str) -> None:
             page.screenshot(path=SCREENS / f"{name}-page.png")
 
 
+@pytest.mark.parametrize("name", sorted(NOTEBOOKS))
+def test_the_pictures_and_tables_of_a_whole_run_are_seen(name, page, address):
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    place = address.replace(f"notebooks/{FIRST}", f"{COMMITTED}/{name}")
+    browser.open_notebook(page, place, len(notebook.cells))
+    browser.check_no_errors(page)
+    browser.wait_for_pictures(page)
+    check_seen(page, code_cells(notebook))
+    keep_screens(page, name)
+
+
 @pytest.mark.parametrize("name", sorted(set(NOTEBOOKS) - {TUNING}))
 def test_a_notebook_runs_and_its_pictures_are_seen(name, page, address, project):
-    check_seen(page, name, open_and_run(page, address, project, name))
+    check_seen(page, open_and_run(page, address, project, name))
 
 
-def check_seen(page, name: str, cells: list) -> None:
+def check_seen(page, cells: list) -> None:
     """The notebook ran once, from top to bottom, and what it drew is seen in full."""
     assert page.locator(".jp-Dialog").count() == 0
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    keep_screens(page, name)
     assert browser.too_wide(page) == []
     shown = browser.pictures(page)
     assert all(picture["shown"] <= picture["room"] for picture in shown)
@@ -203,7 +212,7 @@ def test_notebook_4_runs_and_a_knob_turned_and_run_twice_is_one_more_row(page, a
     """As it says: after a new cut, its knobs and then the cells from *Fine-tune* on."""
     shutil.rmtree(project / "build" / "log", ignore_errors=True)
     cells = open_and_run(page, address, project, TUNING)
-    check_seen(page, TUNING, cells)
+    check_seen(page, cells)
     tune = next(i for i, cell in enumerate(cells) if "utils.log_run(" in cell.source)
     table = next(i for i, cell in enumerate(cells) if "utils.show_runs(" in cell.source)
     browser.turn(page, KNOBS, "CUT", "block_13_expand", "block_12_expand")

@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import LOW, draw, write
+from copies import copy_small
 
 from mobilenet import ROOT, features
 
@@ -44,7 +45,7 @@ def forget(project: Path, also_what_is_kept: bool) -> None:
 
 def test_what_is_kept_from_before_changes_no_bit(tmp_path):
     """The frozen pass done, then read from its file; another hash seed."""
-    project, name = kernels.copy_project(tmp_path), TRAINING[0]
+    project, name = copy_small(tmp_path), TRAINING[0]
     first = run_in_order(project, [name], 1)
     assert "head.keras" in first[1]
     forget(project, also_what_is_kept=False)
@@ -54,7 +55,7 @@ def test_what_is_kept_from_before_changes_no_bit(tmp_path):
 @pytest.mark.faults
 def test_the_order_of_notebooks_changes_no_bit(tmp_path):
     """Three full runs: cold; backwards, on what the first kept; mixed, cold again."""
-    project, (a, b, c) = kernels.copy_project(tmp_path), TRAINING
+    project, (a, b, c) = copy_small(tmp_path), TRAINING
     first = run_in_order(project, (a, b, c), 1)
     models = {name for name in first[1] if name.endswith(".keras")}
     assert models == {"head.keras", "fine_tuned.keras", "runs/live/model.keras"}
@@ -89,6 +90,32 @@ def test_what_else_a_pass_keeps_changes_no_bit(small, low):
         both = dict(zip(cuts, passed(*cuts), strict=True))
         assert np.array_equal(both[None], pooled)
         assert np.array_equal(both[low], alone)
+
+
+# --- What was trained before ---
+
+AGAIN = """
+import numpy as np
+from mobilenet import train, training
+
+x, labels = np.random.default_rng(0).normal(size=(1, 60, 8)), np.arange(60) % 3
+found = []
+for _ in range(2):
+    head = training.build_head(8, 3, dropout=0.2, seed=0)
+    training.fit(head, x, labels, epochs=20, learning_rate=0.1, seed=0)
+    found.append(np.concatenate([weight.ravel() for weight in head.get_weights()]))
+    train.build(train.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b", "c")))
+    training._compile.cache_clear()
+print(np.array_equal(*found))
+"""
+
+
+def test_a_training_by_command_changes_no_bit_of_the_next_one():
+    """In one process, as in notebook 5, whose last cell trains by command; a head of three."""
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 # --- Commands ---

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import kernels
 import numpy as np
 import pytest
+from copies import copy_small
 
 from mobilenet import ROOT
 from mobilenet.interrupts import held
@@ -32,7 +33,7 @@ def undisturbed(tmp_path_factory):
 
     def ran(name: str, last: int | None = None):
         if (name, last) not in known:
-            project = kernels.copy_project(tmp_path_factory.mktemp(name))
+            project = copy_small(tmp_path_factory.mktemp(name))
             with kernels.kernel(project, name) as client:
                 seconds = kernels.run(client, 0, last)
                 shown = kernels.shown(client, last)

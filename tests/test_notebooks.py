@@ -1,6 +1,6 @@
-"""The contract of every notebook, checked on the committed files and by executing copies of them.
+"""The contract of every notebook, checked on the committed files and on one run of all of them.
 
-The copies run in a temporary copy of the project, so that no test touches what a user made.
+Knobs are turned in test_knobs.py.
 """
 
 import ast
@@ -18,30 +18,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from copies import NOTEBOOKS, code_cells, copy_project, names_assigned, without
 from PIL import Image
 
-from mobilenet import ROOT, backbone, canvas, from_root
+from mobilenet import ROOT, backbone, canvas
+from mobilenet.photos import find_folder
 from notebooks import run
 
-NOTEBOOKS = {path.stem: path for path in run.notebooks()}
-NEEDS_PHOTOS = set(NOTEBOOKS) - {"01_convolution_cost"}
 IN_THE_RUN = [name for name in NOTEBOOKS if name not in run.ON_CALL]
 MEGABYTE = 1e6
 WIDEST, TALLEST = canvas.WIDEST * 96, 7 * 96  # inches at 96 dots each
-
-# A knob to turn in each notebook, with its value as committed and another.
-TURNED = {
-    "01_convolution_cost": ("N = 64", "N = 48"),
-    "02_mobilenet_architecture": ("ALPHA = 1.0", "ALPHA = 0.5"),
-    "03_alpaca_classifier": ('"rotation": 15', '"rotation": 30'),
-    "04_fine_tuning": ('CUT = "block_13_expand"', 'CUT = "block_12_expand"'),
-    "05_from_scratch": ("STEPS = 40", "STEPS = 16"),
-    "06_to_a_phone": ("BITS = (8, 7, 6, 5)", "BITS = (6, 4)"),
-}
 
 
 def executed(names) -> list:
@@ -54,21 +41,6 @@ def executed(names) -> list:
 
 def read(name: str) -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOKS[name], as_version=4)
-
-
-def code_cells(notebook) -> list:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def names_assigned(source: str) -> set[str]:
-    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assign)]
-    return {
-        name.id
-        for n in nodes
-        for t in n.targets
-        for name in ast.walk(t)
-        if isinstance(name, ast.Name)
-    }
 
 
 # --- As committed ---
@@ -163,59 +135,25 @@ def check_outputs(notebook, size: int) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A copy of the project without its build folder, with PHOTOS and KERAS_HOME absolute."""
-    copy = tmp_path_factory.mktemp("copy") / "project"
-    keep = ("mobilenet", "notebooks", "images")
-    leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for folder in keep:
-        shutil.copytree(ROOT / folder, copy / folder, ignore=leave)
-    shutil.copy(ROOT / "utils.py", copy)
-    (copy / "dataset").symlink_to(ROOT / "dataset")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("PHOTOS", "KERAS_HOME"):
-            if os.environ.get(name):
-                patch.setenv(name, str(from_root(os.environ[name])))
-        patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-        # Decided once: where a network comes and goes, each kernel might find another answer.
-        patch.setenv("WEIGHTS", backbone.find_weights())
-        yield copy
-
-
-def client_of(notebook, folder: Path) -> NotebookClient:
-    return NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        coalesce_streams=True,
-        resources={"metadata": {"path": str(folder)}},
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-    )
-
-
-def seen(cell) -> list:
-    """What a cell shows, with measured times taken out."""
-    timed = "seconds" in cell.metadata.get("tags", [])
-    shown = []
-    for output in cell.outputs:
-        data = dict(output.get("data", {})) or {"text": output.get("text", "")}
-        if data == {"text/plain": ""}:  # a progress bar that was wiped
-            continue
-        for kind, value in data.items():
-            if kind.startswith("image/"):
-                shown.append((kind, None if timed else value))
-            else:
-                pattern = r"[\d.]+" if timed else r"[\d.]+ ?m?s\b"
-                # A table is padded to its widest cell, and the times are in it.
-                shown.append((kind, re.sub(r"\s+", " ", re.sub(pattern, "#", value))))
-    return shown
+    """A whole copy of the project, with dataset/photos/ if it is there."""
+    copy = copy_project(tmp_path_factory.mktemp("copy"))
+    if (ROOT / "dataset" / "photos").exists():
+        (copy / "dataset" / "photos").symlink_to(ROOT / "dataset" / "photos")
+    return copy
 
 
 def run_notebooks(project: Path, *names: str) -> subprocess.CompletedProcess:
-    """`python notebooks/run.py` in the copy."""
+    """`make run` in the copy, on what is installed here, or the run of these notebooks."""
     command = [sys.executable, "notebooks/run.py", *names]
-    environment = {k: v for k, v in os.environ.items() if k != "WEIGHTS"}  # it finds them itself
+    if not names and shutil.which("make"):
+        command = ["make", "-o", ".venv/ready", f"BIN={Path(sys.executable).parent}", "run"]
     return subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=project,
+        env=without("WEIGHTS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"),  # it finds the first itself
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -265,8 +203,8 @@ def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
         assert re.search(rf"{name} +done +\d+ s", ran.stdout)
     board = json.loads((project / "build" / "scoreboard.json").read_text(encoding="utf-8"))
     photos = board["photos"]
-    own = ("dataset/photos", "dataset/rendered")
-    assert photos["source"] in (("PHOTOS",) if os.environ.get("PHOTOS") else own)
+    folder, _ = find_folder()
+    assert photos["source"] == ("PHOTOS" if os.environ.get("PHOTOS") else f"dataset/{folder.name}")
     assert len(photos["classes"]) >= 2
     weights = backbone.find_weights()
     alpha, size = backbone.DEFAULTS[weights]
@@ -333,101 +271,12 @@ def test_the_head_is_as_good_as_on_the_real_photos_elsewhere(ran, project):
     assert low > board["baseline"]["interval"][1], "the head beats always naming the commonest"
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("name", executed(NOTEBOOKS))
-def test_cells_run_twice_and_knobs_count(name, clean, project):
-    """From the repository's root: all cells with a knob turned, then with the knob turned back,
-    every cell twice in a row. What is left of the other knob must not be seen: equal to the clean
-    run, which had a fresh kernel and another folder.
-    """
-    once = clean(name)
-    notebook = read(name)
-    old, new = TURNED[name]
-    knobs = code_cells(notebook)[1]
-    assert old in knobs.source
-    cells = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    client = client_of(notebook, project)
-    changed, logs = [], []
-    with client.setup_kernel():
-        knobs.source = knobs.source.replace(old, new)
-        for i, cell in cells:
-            client.execute_cell(cell, i)
-            changed.append(seen(cell) != seen(once.cells[i]))
-        knobs.source = knobs.source.replace(new, old)
-        for i, cell in cells:
-            client.execute_cell(cell, i)
-            first = seen(cell)
-            client.execute_cell(cell, i)
-            assert seen(cell) == first, f"run again, another result: {cell.source[:80]}"
-            if "log" in cell.metadata.get("tags", []):  # it tells of both knobs
-                logs.append(str(first))
-            else:
-                assert first == seen(once.cells[i]), f"not as in a fresh kernel: {cell.source[:80]}"
-    assert any(changed), "the knob changed nothing"
-    for told in logs:
-        for knob in (old, new):
-            assert re.search(rf"\b{re.findall(r'[a-z0-9_]+', knob)[-1]}\b", told), knob
-
-
-def draw_classes(folder: Path, classes: int, count: int) -> None:
-    """Classes that differ in hue, a stripe in each photo at another place."""
-    rng = np.random.default_rng(0)
-    for label in range(classes):
-        colour = np.eye(3)[label % 3] * 200 if label < 3 else np.full(3, 60 * label)
-        (folder / f"class {label}").mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.normal(128, 40, (120, 160, 3))
-            left = rng.integers(0, 100)
-            pixels[:, left : left + 60] = colour
-            photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            photo.save(folder / f"class {label}" / f"{i}.jpg")
-
-
-@pytest.mark.parametrize("name", executed(sorted(NEEDS_PHOTOS)))
-def test_any_labelled_folder_will_do(name, project, tmp_path, monkeypatch):
-    """Three classes of drawn photos, none of them an alpaca, one file no photo at all."""
-    count = 20 if name in run.ON_CALL else 12  # int8 takes its ranges from 32 photos that trained
-    draw_classes(tmp_path, classes=3, count=count)
-    (tmp_path / "class 1" / "broken.jpg").write_text("no photo")
-    monkeypatch.setenv("PHOTOS", str(tmp_path))
-    notebook = run.execute(project / "notebooks" / f"{name}.ipynb", project, lambda k, n: None)
-    text = "".join(o.get("text", "") for cell in code_cells(notebook) for o in cell.outputs)
-    each = ", ".join(f"{count} class {k}" for k in range(3))
-    assert f"{3 * count} photos: {each}; 1 files left out." in text
-    assert "class 1/broken.jpg" in text
-    assert "alpaca" not in text
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda folder: None, "no class folders"),
-        (lambda folder: draw_classes(folder, 1, 6), "one class folder"),
-        (lambda folder: draw_classes(folder, 2, 3), "the split needs 5"),
-        (lambda folder: (draw_classes(folder, 2, 6), (folder / "void").mkdir()), "'void'"),
-    ],
-    ids=["none", "one class", "too few", "empty class"],
-)
-def test_bad_folders_stop_the_notebook_with_one_sentence(
-    make, says, project, tmp_path, monkeypatch
-):
-    make(tmp_path)
-    monkeypatch.setenv("PHOTOS", str(tmp_path))
-    notebook = read("03_alpaca_classifier")
-    with pytest.raises(CellExecutionError) as failed:
-        client_of(notebook, project).execute()
-    assert failed.value.ename == "UserError"
-    assert says in failed.value.evalue
-    shown = [o for c in code_cells(notebook) for o in c.outputs if o.output_type == "error"]
-    assert len(shown[0].traceback) == 1, "a reader sees one line, not a traceback"
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_ctrl_c_stops_the_run_at_once_and_quietly(ran, project):
+def test_ctrl_c_stops_the_run_at_once_and_quietly(tmp_path):
     command = [sys.executable, "-u", "notebooks/run.py"]
     with subprocess.Popen(
         command,
-        cwd=project,
+        cwd=copy_project(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
