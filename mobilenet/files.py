@@ -87,10 +87,12 @@ def _begin(path: Path) -> tuple[int | None, Path]:
     """A new file beside path, and a handle that holds a lock on it as long as it is open."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=path.suffix)
-        os.chmod(name, 0o644)  # mkstemp's 0600 would shut out others who share the folder
+        # mkstemp's 0600 would shut out others who share the folder.
         if fcntl is None:
+            os.chmod(name, 0o644)
             os.close(handle)  # Windows moves nothing that is open
             return None, Path(name)
+        os.fchmod(handle, 0o644)  # by its handle: another writer may sweep it before it is locked
         with suppress(OSError):  # some network disks know no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.path.exists(name):

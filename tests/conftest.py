@@ -1,7 +1,9 @@
 """What several test files need: drawn photos, a small untrained backbone, a saved classifier."""
 
+import gc
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +27,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SIZE = 96
 ALPHA = 0.35
 LOW = "block_3_expand"  # a cut at which a few drawn photos differ
+SHORT_END = "block_3_expand_relu"  # the last layer of the short backbone
+
+
+# Files whose tests execute notebooks: they come first, so that no worker ends on one alone.
+LONG = ("test_notebooks", "test_knobs", "test_kernels", "test_determinism")
 
 
 def pytest_collection_modifyitems(items):
     """Mark what real photos and ImageNet weights decide: the tests that look at them, and those
-    of the notebooks' run.
+    of the notebooks' run. And say which tests share what takes long to make, for --dist loadgroup:
+    those of a file, or of a notebook of it.
     """
     for item in items:
         if {"real_photos", "imagenet", "ran"} & set(item.fixturenames):
             item.add_marker("real")
+        group = [item.path.stem]
+        if "fresh" in item.fixturenames:
+            group.append(item.callspec.params["fresh"])
+        item.add_marker(pytest.mark.xdist_group(" ".join(group)))
+    place = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -150,3 +164,33 @@ def saved_classifier(small, tmp_path_factory) -> Path:
     head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
     classifier.save(path, classifier.assemble(small, head), ("dark", "light"))
     return path
+
+
+@pytest.fixture(scope="session")
+def short(small) -> backbones.Backbone:
+    """The first blocks of the small backbone, each kind of layer in them: for tests to which the
+    depth is nothing, and which trace, convert or save it.
+    """
+    from mobilenet.engine import keras
+
+    model = small.model
+    return replace(small, model=keras.Model(model.input, model.get_layer(SHORT_END).output))
+
+
+@pytest.fixture(scope="session")
+def light_classifier(short, tmp_path_factory) -> Path:
+    """A classifier of "dark" and "light" with the short backbone, saved; its head is untrained."""
+    from mobilenet import classifier, training
+
+    path = tmp_path_factory.mktemp("model") / "short.keras"
+    head = training.build_head(short.channels, 2, dropout=0.2, seed=0)
+    classifier.save(path, classifier.assemble(short, head), ("dark", "light"))
+    return path
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: Python need not look through it for garbage again and again,
+    which takes a tenth of all time.
+    """
+    gc.collect()
+    gc.freeze()

@@ -83,11 +83,16 @@ def copy_small(folder: Path, photos: Path | None = None, shallow: bool = False) 
     if shallow:
         change(copy / "mobilenet" / "networks.py", SAME_SIZE, "", 4)
     for name, knobs in SMALL.items():
-        path = copy / "notebooks" / f"{name}.ipynb"
-        notebook = nbformat.read(path, as_version=4)
-        turn(code_cells(notebook)[1], knobs)
-        nbformat.write(notebook, path)
+        set_knobs(copy, name, knobs)
     return copy
+
+
+def set_knobs(project: Path, name: str, knobs: Mapping[str, str]) -> None:
+    """Give knobs of a notebook in a copy other values, as `turn` does."""
+    path = project / "notebooks" / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    turn(code_cells(notebook)[1], knobs)
+    nbformat.write(notebook, path)
 
 
 def change(file: Path, pattern: str, by: str, times: int) -> None:

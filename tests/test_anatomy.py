@@ -31,7 +31,7 @@ def test_without_relu_all_comes_back(n):
 
 
 def test_relu_destroys_much_in_few_dimensions():
-    points = anatomy.spiral()
+    points = anatomy.spiral(200)
     for seed in SEEDS:
         draws = {n: [anatomy.passage(points, n, [seed, k]) for k in range(50)] for n in (2, 5, 30)}
         intact = {n: np.mean([one.intact.mean() for one in ds]) for n, ds in draws.items()}
@@ -123,17 +123,22 @@ def test_rounded_relu6_has_so_many_values():
 # --- Blocks and time ---
 
 
-def test_every_layer_is_in_one_block():
-    for build, count in ((networks.mobilenet_v1, 15), (networks.mobilenet_v2, 20)):
-        rows = cost.count(build(32, 0.35, 10))
+@pytest.fixture(scope="module")
+def thin():
+    """Both networks, thin."""
+    return networks.mobilenet_v1(32, 0.25, 10), networks.mobilenet_v2(32, 0.35, 10)
+
+
+def test_every_layer_is_in_one_block(thin):
+    for model, count in zip(thin, (15, 20), strict=True):
+        rows = cost.count(model)
         blocks = anatomy.by_block(rows)
         assert [row for some in blocks.values() for row in some] == rows
         assert len(blocks) == count
 
 
-def test_seconds_of_every_kind():
-    models = [networks.mobilenet_v1(32, 0.25, 10), networks.mobilenet_v2(32, 0.35, 10)]
-    for seconds in anatomy.seconds_by_kind(models, repeats=5):
+def test_seconds_of_every_kind(thin):
+    for seconds in anatomy.seconds_by_kind(thin, repeats=5):
         assert list(seconds) == [
             *("standard", "depthwise", "pointwise", "dense"),
             *("BatchNorm", "ReLU6", "other"),

@@ -14,7 +14,8 @@ from mobilenet.engine import keras, tf
 
 SEED = 3
 RATE = 1e-4
-VIEWS = 3
+VIEWS = 2
+CUTS = "block_16_expand", "block_13_expand"
 CHANGE = {"flip": True, "rotation": 15, "zoom": 0.15}
 
 
@@ -29,25 +30,46 @@ def views(photos):
     return features.make_views(photos.images, VIEWS, SEED, **CHANGE)
 
 
-@pytest.fixture(scope="module", params=["block_16_expand", "block_13_expand"])
+@pytest.fixture(scope="module", params=CUTS)
 def cut(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def frozen(small, cut):
-    """Photos to float32 activations, by the blocks below the cut as Keras has them: unfolded. One
-    by one, since the company that a photo is in may change its last bits.
+def frozen(small):
+    """Photos to float32 activations at each of CUTS, by the blocks below as Keras has them:
+    unfolded. One by one, since the company that a photo is in may change its last bits.
     """
-    below, _ = features.split_at(small, cut)
+    edges = [features.split_at(small, cut)[0].output for cut in CUTS]
+    below = keras.Model(small.model.input, edges)
     one = tf.function(lambda photo: below(features.preprocess(photo), training=False))
-    return lambda photos: np.concatenate([one(tf.constant(photo[None])) for photo in photos])
+
+    def activations(photos):
+        rows = zip(*(one(tf.constant(photo[None])) for photo in photos), strict=True)
+        return dict(zip(CUTS, map(np.concatenate, rows), strict=True))
+
+    return activations
 
 
 @pytest.fixture(scope="module")
-def float32(views, frozen):
+def at_cuts(views, frozen):
+    return [frozen(view) for view in views]
+
+
+@pytest.fixture(scope="module")
+def float32(at_cuts, cut):
     """The activations of all views: float32 (VIEWS, N, ...)."""
-    return np.stack([frozen(view) for view in views])
+    return np.stack([view[cut] for view in at_cuts])
+
+
+@pytest.fixture(scope="module")
+def steps(photos, views, frozen):
+    """An epoch's batches: positions of photos, and what the frozen blocks make of their views."""
+    rng = np.random.default_rng(SEED)
+    order = rng.permutation(len(photos))
+    view = rng.integers(VIEWS, size=len(photos))
+    batches = (order[i : i + training.BATCH] for i in range(0, len(order), training.BATCH))
+    return [(batch, frozen(views[view[batch], batch])) for batch in batches]
 
 
 def fresh_top(small, cut):
@@ -57,18 +79,14 @@ def fresh_top(small, cut):
 
 
 @pytest.fixture(scope="module")
-def uncached(small, cut, photos, views, frozen):
+def uncached(small, cut, photos, steps):
     """A top after an epoch in which every step takes its photos through the frozen blocks."""
     top = fresh_top(small, cut)
     optimizer = keras.optimizers.Adam(RATE)
-    rng = np.random.default_rng(SEED)
-    order = rng.permutation(len(photos))
-    view = rng.integers(VIEWS, size=len(photos))
-    for i in range(0, len(order), training.BATCH):
-        batch = order[i : i + training.BATCH]
+    for batch, at_cuts in steps:
         targets = (photos.labels[batch] == 0).astype(np.float32)[:, None]
         with tf.GradientTape() as tape:
-            logits = top(frozen(views[view[batch], batch]), training=True)
+            logits = top(at_cuts[cut], training=True)
             loss = keras.losses.BinaryCrossentropy(from_logits=True)(targets, logits)
         weights = top.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
@@ -109,7 +127,7 @@ def test_what_float16_changes(small, cut, photos, float32, uncached):
     what training changed in the weights, 0.0003 and 0.003 in a probability. The bounds are three
     times the larger ones.
     """
-    inputs = features.view_activations(small, photos.images, cut, VIEWS, SEED, **CHANGE)
+    inputs = features.view_activations(small, photos.images, cut, VIEWS, SEED, CUTS, **CHANGE)
     assert inputs.dtype == np.float16
     start, top = fresh_top(small, cut), cached(small, cut, photos, inputs)
     expected, first = weights(uncached), weights(start)

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from bad_server import Place, serving
 from conftest import LOW, draw, one_sentence, write
-from test_damage import HISTORY, PLAN
 
 import utils
 from mobilenet import ROOT, UserError, cache, classifier, photos, review, runs, train
-from mobilenet.training import Result
+from mobilenet.training import History, Result
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs users and limits of POSIX")
+HISTORY = History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
+PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
 ROW = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 0.5)
 
 # --- A full disk ---
@@ -112,8 +113,8 @@ class Writers:
 
 
 @pytest.fixture(scope="module")
-def network(saved_classifier):
-    return classifier.load(saved_classifier)[0]
+def network(light_classifier):
+    return classifier.load(light_classifier)[0]
 
 
 WAYS = [name for name in vars(Writers) if name[0] != "_" and name != "photos"]
@@ -225,10 +226,10 @@ def test_training_in_a_folder_that_may_only_be_read(read_only):
     assert "make the folder writable" in said
 
 
-def test_predicting_in_a_folder_that_may_only_be_read(read_only, saved_classifier):
+def test_predicting_in_a_folder_that_may_only_be_read(read_only, light_classifier):
     """It writes nothing, and so it works."""
     photo = next((read_only / "dataset" / "rendered").rglob("*.png"))
-    line = ("-m", "mobilenet.predict", "--model", str(saved_classifier), str(photo))
+    line = ("-m", "mobilenet.predict", "--model", str(light_classifier), str(photo))
     done = as_reader(read_only, *line)
     assert (done.returncode, done.stderr) == (0, "")
     assert "P(dark)" in done.stdout
@@ -268,37 +269,48 @@ def test_files_may_be_read_by_others(tmp_path, monkeypatch, network, small):
 # --- Two at once ---
 
 
-def member(folder: Path, source: Path) -> None:
-    """What a notebook does, once for each line of stdin, in the folder that the line names."""
-    from mobilenet import backbone, features, training
-    from mobilenet.engine import keras
+# What a notebook does, once for each line of stdin, in the folder that the line names.
+MEMBER = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from mobilenet import backbone, cache, classifier, features, photos, runs, training
+from mobilenet.engine import keras
 
-    keras.utils.set_random_seed(0)
-    network = backbone.load(alpha=0.35, size=96, weights="random")
-    head = training.build_head(network.channels, 2, dropout=0.2, seed=0)
-    model = classifier.assemble(network, head)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        there = folder / line.strip()
-        cache.FOLDER, runs.FOLDER = there / "cache", there / "log"
-        loaded = photos.load_photos(source, 96)
-        views = features.view_activations(network, loaded.images, LOW, 2, 0)
-        parts = photos.split(loaded, 0)
-        photos.save_split(there / "split.json", loaded, parts)
-        again = photos.load_split(there / "split.json", loaded)
-        assert all(np.array_equal(parts[part], again[part]) for part in parts)
-        remember()
-        remember(os.getpid())
-        classifier.save(there / "model.keras", model, loaded.class_names)
-        classifier.read_card(there / "model.keras")
-        print(cache.digest(loaded.images[:]), cache.digest(np.array(views)), flush=True)
+def remember(seed):
+    history = training.History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
+    about = {"photos": {"count": 327}, "backbone": {"alpha": 1.0}, "history": history}
+    about |= {"result": training.Result(60, 65), "loss": 0.1, "seconds": 3.0}
+    runs.remember("04", {"SEED": seed}, **about)
+
+folder, source, cut = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+keras.utils.set_random_seed(0)
+network = backbone.load(alpha=0.35, size=96, weights="random")
+head = training.build_head(network.channels, 2, dropout=0.2, seed=0)
+model = classifier.assemble(network, head)
+print("ready", flush=True)
+for line in sys.stdin:
+    there = folder / line.strip()
+    cache.FOLDER, runs.FOLDER = there / "cache", there / "log"
+    loaded = photos.load_photos(source, 96)
+    views = features.view_activations(network, loaded.images, cut, 2, 0)
+    parts = photos.split(loaded, 0)
+    photos.save_split(there / "split.json", loaded, parts)
+    again = photos.load_split(there / "split.json", loaded)
+    assert all(np.array_equal(parts[part], again[part]) for part in parts)
+    remember(0)
+    remember(os.getpid())
+    classifier.save(there / "model.keras", model, loaded.class_names)
+    classifier.read_card(there / "model.keras")
+    print(cache.digest(loaded.images[:]), cache.digest(np.array(views)), flush=True)
+"""
 
 
 @contextmanager
 def members(count: int, folder: Path, source: Path):
     """So many processes, each ready to begin a round."""
-    line = [sys.executable, __file__, str(folder), str(source)]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    line = [sys.executable, "-c", MEMBER, str(folder), str(source), LOW]
+    env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     found = [subprocess.Popen(line, cwd=ROOT, env=env, text=True, **pipes) for _ in range(count)]
     try:
@@ -392,7 +404,3 @@ def test_the_cache_is_deleted_in_the_middle(tmp_path, monkeypatch, times):
         assert all(one == right or "so run this again" in one for one in lines), said
     monkeypatch.setattr(cache, "FOLDER", folder)  # where nothing is left that does harm
     assert cache.digest(photos.load_photos(source, 16).images[:]) == right
-
-
-if __name__ == "__main__":
-    member(*map(Path, sys.argv[1:]))

@@ -387,6 +387,26 @@ def test_what_is_taken_before_it_is_locked_is_begun_anew(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="without locks it takes a day")
+def test_what_is_taken_as_soon_as_it_is_made_is_begun_anew(tmp_path, monkeypatch):
+    from mobilenet import files
+
+    real, taken = files.tempfile.mkstemp, []
+
+    def swept(**where):
+        handle, name = real(**where)
+        if not taken:
+            taken.append(name)
+            os.unlink(name)
+        return handle, name
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", swept)
+    with replacing(tmp_path / "x.json") as new:
+        new.write_text("1")
+    assert taken
+    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
 def test_a_folder_that_is_removed_while_it_is_made(tmp_path, monkeypatch):
     """Another process makes it first, which mkdir sees, and removes it before it is looked at."""
     there = tmp_path / "cache"

@@ -24,6 +24,7 @@ from mobilenet import (
     export,
     features,
     litert,
+    networks,
     photos,
     predict,
     train,
@@ -71,6 +72,18 @@ def made(network, tmp_path_factory):
         MODELS[1]: (nested(network, five, folder / "five.keras"), five),
         MODELS[2]: (folder / "run" / "model.keras", learned),
     }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A model that `mobilenet.train` made in one epoch, of few blocks, and the photos' folder."""
+    folder = tmp_path_factory.mktemp("run")
+    data = write(folder / "photos", draw(25, classes=3, size=32))
+    plan = ("--model", "mobilenetv1", "--alpha", "0.25", "--size", "32", "--epochs", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "V1_BODY", networks.V1_BODY[:3])
+        assert train.main([*plan, "--data", str(data), "--out", str(folder / "out")]) == 0
+    return folder / "out" / "model.keras", data
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +227,9 @@ def test_the_file_says_what_it_is(made, exported, name):
 
 
 @device
-def test_names_of_any_kind(saved_classifier, tmp_path):
+def test_names_of_any_kind(light_classifier, tmp_path):
     names = ('é "🦙"', "a\udcff\\")
-    export.save(tmp_path / "x.tflite", export.convert(classifier.load(saved_classifier)[0], names))
+    export.save(tmp_path / "x.tflite", export.convert(classifier.load(light_classifier)[0], names))
     assert litert.load(tmp_path / "x.tflite")[1] == names
 
 
@@ -245,11 +258,11 @@ def calibrated(model: Path, folder: Path, asked, monkeypatch) -> np.ndarray:
     return asked.pop()
 
 
-def test_the_photos_are_those_of_the_training(small, asked, tmp_path, monkeypatch):
+def test_the_photos_are_those_of_the_training(short, asked, tmp_path, monkeypatch):
     folder = write(tmp_path / "photos", draw(30))
     everything = photos.load_photos(folder, SIZE)
     names = everything.class_names
-    model = classifier.assemble(small, training.build_head(small.channels, 2, 0.2, 0))
+    model = classifier.assemble(short, training.build_head(short.channels, 2, 0.2, 0))
     classifier.save(tmp_path / "model.keras", model, names[::-1])
     seeds = [photos.split(everything, seed) for seed in range(3)]
     images = [everything.images[parts["train"]] for parts in seeds]
@@ -270,10 +283,10 @@ def test_the_photos_are_those_of_the_training(small, asked, tmp_path, monkeypatc
     assert "split.json" in refusal(export.training_photos, SIZE, names, {})
 
 
-def test_the_photos_of_a_run(made, asked, tmp_path, monkeypatch):
-    path, learned = made[MODELS[2]]
-    folder = path.parents[1] / "photos"
-    assert np.array_equal(calibrated(path, folder, asked, monkeypatch), learned.images)
+def test_the_photos_of_a_run(run, asked, monkeypatch):
+    path, folder = run
+    learned = datasets.load(str(folder), 32, 0)["train"].images
+    assert np.array_equal(calibrated(path, folder, asked, monkeypatch), learned)
 
 
 @device
@@ -374,14 +387,14 @@ def refusal(work, *arguments) -> str:
 
 
 def test_without_litert_a_sentence_names_what_to_install(
-    saved_classifier, tmp_path, monkeypatch, capsys
+    light_classifier, tmp_path, monkeypatch, capsys
 ):
     """And the file is exported all the same."""
     out = tmp_path / "x.tflite"
     for name in [name for name in sys.modules if name.split(".")[0] == "ai_edge_litert"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    assert export.main([str(saved_classifier), "--out", str(out)]) == 0
+    assert export.main([str(light_classifier), "--out", str(out)]) == 0
     capsys.readouterr()
     photo = write(tmp_path, draw(1)) / "class a" / "000.png"
     for main, arguments in (
@@ -397,32 +410,36 @@ def test_without_litert_a_sentence_names_what_to_install(
 
 
 @pytest.mark.parametrize("count", [None, 0, 31])
-def test_too_few_photos(saved_classifier, count):
+def test_too_few_photos(light_classifier, count):
     few = None if count is None else draw(16).images[:count]
-    said = refusal(export.convert, *classifier.load(saved_classifier), "int8", few)
+    said = refusal(export.convert, *classifier.load(light_classifier), "int8", few)
     assert f"there are {count or 0}:" in said
     assert "32 or more" in said
 
 
-def test_photos_of_other_classes_and_of_another_training(made, tmp_path, monkeypatch, capsys):
-    photo_folder = write(tmp_path / "photos", draw(12, classes=4, size=32))
-    monkeypatch.setenv("PHOTOS", str(photo_folder))
-    for name in MODELS:
-        assert export.main([str(made[name][0]), "--quantize", "int8"]) == 1
+def test_photos_of_other_classes_and_of_another_training(
+    run, short, light_classifier, tmp_path, monkeypatch, capsys
+):
+    five = tmp_path / "five.keras"
+    head = training.build_head(short.channels, 5, dropout=0.2, seed=0)
+    classifier.save(five, classifier.assemble(short, head), draw(1, classes=5).class_names)
+    monkeypatch.setenv("PHOTOS", str(write(tmp_path / "photos", draw(12, classes=4, size=32))))
+    for path in (light_classifier, five, run[0]):
+        assert export.main([str(path), "--quantize", "int8"]) == 1
         said = capsys.readouterr()
         assert said.out == ""
         assert one_sentence(said.err[:-1])
         assert "'class d'" in said.err
-    write(tmp_path / "more", draw(25, classes=3, size=32))
+    write(tmp_path / "more", draw(26, classes=3, size=32))
     monkeypatch.setenv("PHOTOS", str(tmp_path / "more"))
-    assert export.main([str(made[MODELS[2]][0]), "--quantize", "int8"]) == 1
+    assert export.main([str(run[0]), "--quantize", "int8"]) == 1
     said = capsys.readouterr().err
     assert one_sentence(said[:-1])
     assert "not those that the model was trained on" in said
 
 
-def test_a_seed_that_is_none(saved_classifier, tmp_path, capsys):
-    model, names = classifier.load(saved_classifier)
+def test_a_seed_that_is_none(light_classifier, tmp_path, capsys):
+    model, names = classifier.load(light_classifier)
     classifier.save(tmp_path / "x.keras", model, names, seed=-1, quantize="?", photos=[])
     assert export.main([str(tmp_path / "x.keras"), "--quantize", "int8"]) == 1
     assert one_sentence(capsys.readouterr().err[:-1])
@@ -438,8 +455,8 @@ class Values(keras.layers.Layer):
         return shape[0], shape[1]
 
 
-def test_no_such_kind(saved_classifier):
-    assert "'int4'" in refusal(export.convert, *classifier.load(saved_classifier), "int4")
+def test_no_such_kind(light_classifier):
+    assert "'int4'" in refusal(export.convert, *classifier.load(light_classifier), "int4")
 
 
 def test_a_model_that_cannot_be_converted(capfd):
@@ -449,8 +466,8 @@ def test_a_model_that_cannot_be_converted(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_model_that_16_bits_cannot_hold(saved_classifier):
-    model, names = classifier.load(saved_classifier)
+def test_a_model_that_16_bits_cannot_hold(light_classifier):
+    model, names = classifier.load(light_classifier)
     last = model.get_layer("logits")
     kernel, bias = last.get_weights()
     kernel[:] = -1e9

@@ -92,7 +92,8 @@ def test_what_comes_wrong_twice_comes_right_the_third_time(tmp_path, capsys):
 def test_what_stays_wrong_is_named_and_the_others_come(place, fault, capsys):
     bad = place.files[-1]
     place.server.faults[bad] = [WRONG[fault]] * 100
-    assert place.fails().startswith("1 of 12 photos are missing: ")
+    seconds = 0.5 if fault == "silent" else SECONDS  # of silence, three times
+    assert place.fails(seconds=seconds).startswith("1 of 12 photos are missing: ")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(f"{bad}: ")

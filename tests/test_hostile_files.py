@@ -37,8 +37,8 @@ def canary(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_hostile_classifier_is_refused(name, saved_classifier, tmp_path, canary):
-    path = Path(shutil.copy(saved_classifier, tmp_path / "model.keras"))
+def test_a_hostile_classifier_is_refused(name, light_classifier, tmp_path, canary):
+    path = Path(shutil.copy(light_classifier, tmp_path / "model.keras"))
     make, said = KINDS[name]
     make(path)
     before = sorted(tmp_path.iterdir())
@@ -68,7 +68,7 @@ def test_the_attack_is_real(canary):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".weights.h5", "", ".KERAS"])
-def test_an_old_file_that_runs_code_is_refused(suffix, saved_classifier, tmp_path, canary):
+def test_an_old_file_that_runs_code_is_refused(suffix, light_classifier, tmp_path, canary):
     """A file may be HDF5 at its start, which Keras then goes by, and an archive at its end."""
     path = tmp_path / f"model{suffix}"
     inputs = keras.Input((32, 32, 3))
@@ -76,7 +76,7 @@ def test_an_old_file_that_runs_code_is_refused(suffix, saved_classifier, tmp_pat
     outputs = layer(keras.layers.GlobalAveragePooling2D()(inputs))
     keras.Model(inputs, outputs).save(tmp_path / "old.h5")
     canary.unlink()
-    path.write_bytes((tmp_path / "old.h5").read_bytes() + saved_classifier.read_bytes())
+    path.write_bytes((tmp_path / "old.h5").read_bytes() + light_classifier.read_bytes())
     with pytest.raises(UserError, match=r"is no \.keras file") as raised:
         classifier.load(path)
     assert one_sentence(raised.value)
@@ -86,18 +86,18 @@ def test_an_old_file_that_runs_code_is_refused(suffix, saved_classifier, tmp_pat
     assert not canary.exists()
 
 
-def test_a_file_that_may_not_be_read(saved_classifier, monkeypatch):
+def test_a_file_that_may_not_be_read(light_classifier, monkeypatch):
     def forbidden(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", forbidden)
     with pytest.raises(UserError, match="may not be read") as raised:
-        classifier.load(saved_classifier)
+        classifier.load(light_classifier)
     assert one_sentence(raised.value)
 
 
-def test_names_are_shown_without_codes_for_the_terminal(saved_classifier, tmp_path, capsys):
-    path = Path(shutil.copy(saved_classifier, tmp_path / "model.keras"))
+def test_names_are_shown_without_codes_for_the_terminal(light_classifier, tmp_path, capsys):
+    path = Path(shutil.copy(light_classifier, tmp_path / "model.keras"))
     names = b'{"class_names": ["\\u001b[2Jdark\\nP(x)", "\\u202elight"]}'
     rewritten(path, lambda members: members.update({"classes.json": names}))
     photo = tmp_path / "a\x1b[2J\n.png"
@@ -112,7 +112,7 @@ def test_names_are_shown_without_codes_for_the_terminal(saved_classifier, tmp_pa
 
 
 @pytest.mark.parametrize("seed", ["x", -1, 10**400, [], 0.5, None])
-def test_a_seed_that_is_none(seed, saved_classifier, monkeypatch):
+def test_a_seed_that_is_none(seed, light_classifier, monkeypatch):
     card = {"class_names": ["dark", "light"], "seed": seed}
     model = SimpleNamespace(input_shape=(None, 32, 32, 3))
     monkeypatch.setattr(classifier, "load", lambda path: (model, ("dark", "light")))
@@ -121,7 +121,7 @@ def test_a_seed_that_is_none(seed, saved_classifier, monkeypatch):
     monkeypatch.setattr(cost, "count", lambda model: [])
     monkeypatch.setattr(evaluate, "costs", lambda *arguments: "")
     with pytest.raises(UserError, match="give a --seed") as raised:
-        evaluate.evaluate(saved_classifier, "photos", None)
+        evaluate.evaluate(light_classifier, "photos", None)
     assert one_sentence(raised.value)
 
 

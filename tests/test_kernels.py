@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import kernels
 import numpy as np
 import pytest
-from copies import copy_small
+from copies import copy_small, set_knobs
 
 from mobilenet import ROOT
 from mobilenet.interrupts import held
@@ -21,6 +21,7 @@ from notebooks import run
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 ATTACKS = 20  # on each notebook
+FROZEN = "03_alpaca_classifier"
 NAMES = [path.stem for path in run.notebooks() if path.stem not in run.ON_CALL]
 
 
@@ -34,6 +35,8 @@ def undisturbed(tmp_path_factory):
     def ran(name: str, last: int | None = None):
         if (name, last) not in known:
             project = copy_small(tmp_path_factory.mktemp(name))
+            if name == FROZEN:  # its pass is then what takes the time, not what is compiled first
+                set_knobs(project, name, {"VIEWS": "30"})
             with kernels.kernel(project, name) as client:
                 seconds = kernels.run(client, 0, last)
                 shown = kernels.shown(client, last)
@@ -77,8 +80,8 @@ def check(
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_attacked_while_files_are_kept(how, undisturbed):
     """In the cell of notebook 3 that does the frozen work; then up to the memory of runs."""
-    name, frozen, last = "03_alpaca_classifier", 9, 12
-    check(name, ATTACKS, how, undisturbed(name, last), frozen, last)
+    frozen, last = 9, 12
+    check(FROZEN, ATTACKS, how, undisturbed(FROZEN, last), frozen, last)
 
 
 @pytest.mark.faults

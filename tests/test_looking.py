@@ -1,6 +1,7 @@
 """Looking at answers: which photos are shown, in which order, and how each is marked."""
 
 from dataclasses import replace
+from functools import cache, partial
 from itertools import chain, combinations
 from types import SimpleNamespace
 
@@ -129,9 +130,15 @@ FIGURES = {
 }
 
 
+@cache
+def made(name):
+    """A figure, made once for all tests."""
+    return FIGURES[name]()
+
+
 @pytest.mark.parametrize("figure", FIGURES, indirect=True)
 class TestEveryFigure(FigureContract):
-    FIGURES = FIGURES
+    FIGURES = {name: partial(made, name) for name in FIGURES}  # noqa: RUF012
 
 
 def which(photos, axes):
@@ -407,7 +414,7 @@ def boxes(axes):
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name.startswith("feature_map")])
 def test_pictures_on_the_map_cover_no_other(name):
-    figure = FIGURES[name]()
+    figure = made(name)
     for axes in figure.axes:
         found = boxes(axes)
         assert 3 <= len(found) <= photo_figures.THUMBNAILS

@@ -1,5 +1,9 @@
 """Rounding to a few bits: its bounds hold for all numbers, and networks take it as they should."""
 
+import os
+import shlex
+import sys
+
 import numpy as np
 import pytest
 from conftest import draw, one_sentence
@@ -140,10 +144,10 @@ def test_rows_are_the_output_channels():
 
 
 @pytest.fixture(scope="module")
-def folded(small):
+def folded(short):
     """A classifier, folded; its head is untrained."""
-    head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
-    return features.fold(classifier.assemble(small, head))
+    head = training.build_head(short.channels, 2, dropout=0.2, seed=0)
+    return features.fold(classifier.assemble(short, head))
 
 
 @pytest.mark.parametrize("kind", quantizing.KINDS)
@@ -178,7 +182,7 @@ def test_trials_say_what_the_rounded_network_says(folded):
     assert found["all", True, 8].error < found["all", True, 3].error
 
 
-def test_corrected_biases_bring_the_means_back(small, folded):
+def test_corrected_biases_bring_the_means_back(folded):
     """Of every channel of every layer, on the photos that corrected them; kernels are rounded."""
     photos = draw(6).images.astype(np.float32)
     before = folded.get_weights()
@@ -236,15 +240,28 @@ def test_ranges_hold_all_photos(small):
 # --- Time ---
 
 
-def test_every_way_is_timed_in_every_round(saved_classifier):
-    times = speed.milliseconds([(saved_classifier, 1), (saved_classifier, 2)], 3)
+def test_every_way_is_timed_in_every_round(light_classifier):
+    times = speed.milliseconds([(light_classifier, 1), (light_classifier, 2)], 3)
     assert times.shape == (2, 3)
     assert (times > 0).all()
 
 
-def test_a_model_that_does_not_answer_is_named(saved_classifier, tmp_path, capfd):
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_model_that_does_not_answer_is_named(tmp_path, monkeypatch, capfd):
+    """Beside one whose process needs no TensorFlow; that of the other is the command's own."""
+    worker = tmp_path / "python"
+    worker.write_text(
+        f"""#!/bin/sh
+case $3 in
+*gone*) exec {shlex.quote(sys.executable)} "$@" ;;
+*) while read -r _; do echo 0.001; done ;;
+esac
+"""
+    )
+    worker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(worker))
     with pytest.raises(UserError, match=r"gone\.tflite cannot be timed") as raised:
-        speed.milliseconds([(saved_classifier, 1), (tmp_path / "gone.tflite", 1)], 1)
+        speed.milliseconds([(tmp_path / "there.keras", 1), (tmp_path / "gone.tflite", 1)], 1)
     assert one_sentence(raised.value)
     assert one_sentence(capfd.readouterr().err.strip()), "what the process itself says"
 

@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenet import ROOT, UserError, files
+from mobilenet import ROOT, UserError, backbone, files
 from notebooks import run as runner
 
 
@@ -21,6 +22,28 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300
     )
+
+
+@pytest.fixture
+def run_here(monkeypatch, tmp_path, capsys):
+    """The command in this process, which takes no second to start; what it writes lies apart."""
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
+
+    def started(*arguments: str, **environment: str) -> SimpleNamespace:
+        names = ("PHOTOS", "KERAS_HOME", "WEIGHTS", "MOBILENET_LOG", "JUPYTER_PREFER_ENV_PATH")
+        for name in names:  # set first, so that what the run sets is taken back
+            monkeypatch.setenv(name, environment.get(name, ""))
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        try:
+            code = runner.main()
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    backbone.find_weights.cache_clear()
+    yield started
+    backbone.find_weights.cache_clear()
 
 
 @pytest.fixture
@@ -34,7 +57,7 @@ def photos(tmp_path):
     return str(tmp_path / "photos")
 
 
-def one_sentence(result: subprocess.CompletedProcess) -> str:
+def one_sentence(result: subprocess.CompletedProcess | SimpleNamespace) -> str:
     assert result.returncode == 1, result.stdout + result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
@@ -43,9 +66,9 @@ def one_sentence(result: subprocess.CompletedProcess) -> str:
     return lines[0]
 
 
-def test_a_photo_folder_that_is_not_there(tmp_path):
+def test_a_photo_folder_that_is_not_there(tmp_path, run_here):
     missing = str(tmp_path / "nowhere")
-    text = one_sentence(run(sys.executable, "notebooks/run.py", PHOTOS=missing))
+    text = one_sentence(run_here(PHOTOS=missing))
     assert missing in text
     assert "PHOTOS" in text
 
@@ -67,13 +90,13 @@ def test_weights_that_are_insisted_on_without_a_network(photos, tmp_path):
     assert "KERAS_HOME" in text
 
 
-def test_weights_that_do_not_exist(photos):
-    text = one_sentence(run(sys.executable, "notebooks/run.py", PHOTOS=photos, WEIGHTS="large"))
+def test_weights_that_do_not_exist(photos, run_here):
+    text = one_sentence(run_here(PHOTOS=photos, WEIGHTS="large"))
     assert "imagenet or bundled" in text
 
 
-def test_outputs_with_photos_of_others_are_not_kept(photos):
-    text = one_sentence(run(sys.executable, "notebooks/run.py", "--keep", PHOTOS=photos))
+def test_outputs_with_photos_of_others_are_not_kept(photos, run_here):
+    text = one_sentence(run_here("--keep", PHOTOS=photos))
     assert "drawn pictures" in text
 
 
@@ -150,8 +173,8 @@ def test_a_notebook_that_does_not_exist_is_a_usage_error():
     assert "06_to_a_phone" in said
 
 
-def test_an_option_that_does_not_exist_is_a_usage_error():
-    result = run(sys.executable, "notebooks/run.py", "--fast")
+def test_an_option_that_does_not_exist_is_a_usage_error(run_here):
+    result = run_here("--fast")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
 

@@ -1,5 +1,6 @@
 """The memory of re-runs: the same run is the same run, and no file from elsewhere does harm."""
 
+import importlib.util
 import json
 import math
 import os
@@ -160,15 +161,17 @@ def test_a_backbone_is_told_by_its_weights(small):
     assert runs.backbone_of(small) == small.card() | {"digest": small.fingerprint[:12]}
 
 
-def test_the_folder_may_be_named(tmp_path):
-    code = "from mobilenet import runs; print(runs.FOLDER)"
-    environment = {k: v for k, v in os.environ.items() if k != "MOBILENET_LOG"}
-    for more, folder in ({}, ROOT / "build" / "log"), ({"MOBILENET_LOG": str(tmp_path)}, tmp_path):
-        said = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment | more, text=True, check=True,
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert said.stdout.strip() == str(folder)
+def test_the_folder_may_be_named(tmp_path, monkeypatch):
+    """The folder is found as the module is loaded: here, anew beside the one that the tests use."""
+    monkeypatch.delenv("MOBILENET_LOG", raising=False)
+    for named, folder in (None, ROOT / "build" / "log"), (str(tmp_path), tmp_path):
+        if named:
+            monkeypatch.setenv("MOBILENET_LOG", named)
+        spec = importlib.util.spec_from_file_location("mobilenet.runs", runs.__file__)
+        fresh = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(fresh)
+        assert fresh is not runs
+        assert folder == fresh.FOLDER
 
 
 def test_knobs_are_names_in_capitals():
@@ -279,18 +282,31 @@ def test_two_kernels_at_once_lose_nothing():
     assert (len(found), damaged) == (60, [])
 
 
+# What writes runs knows nothing of TensorFlow, which takes seconds to load: the process has none.
+WRITER = """
+import math, sys, types
+from pathlib import Path
+sys.modules["mobilenet.engine"] = types.SimpleNamespace(keras=None, tf=None)
+from mobilenet import runs
+from mobilenet.training import History, Result
+runs.FOLDER = Path(sys.argv[1])
+history = History(
+    [math.nan, 0.5, 0.25], [math.nan, 0.8, 0.9], [0.7, 0.4, 0.3], [0.5, 0.8, 0.9], best=2
+)
+about = {"photos": {"count": 327}, "backbone": {"alpha": 1.0}, "history": history}
+about |= {"result": Result(60, 65), "loss": 0.1, "seconds": 3.0}
+print("ready", flush=True)
+for i in range(10**6):
+    runs.remember("04", {"SEED": i % 7, "TEXT": "x" * 100_000}, **about)
+"""
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
 def test_killed_while_it_writes(log):
     """Killed in the middle of one write after the other, it leaves whole runs and no other."""
-    code = (
-        "import sys; sys.path.insert(0, 'tests'); import test_runs; from pathlib import Path;"
-        "test_runs.runs.FOLDER = Path(sys.argv[1]);"
-        "print('ready', flush=True);"
-        "[test_runs.remember({'SEED': i % 7, 'TEXT': 'x' * 100_000}) for i in range(10**6)]"
-    )
     for _ in range(3):
         with subprocess.Popen(
-            [sys.executable, "-c", code, str(log)], cwd=ROOT, stdout=subprocess.PIPE
+            [sys.executable, "-c", WRITER, str(log)], cwd=ROOT, stdout=subprocess.PIPE
         ) as process:
             assert process.stdout.readline() == b"ready\n"
             while len(list(log.glob("[!.]*.json"))) < 7:

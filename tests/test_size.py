@@ -59,7 +59,7 @@ def test_photos_that_are_read_lie_in_a_file(tmp_path):
         parts = photos.split(found, 0)
         assert [len(found.subset(index).images) for index in parts.values()]
 
-    assert bytes_a_photo(scan, 400, 1_600) < 3_000
+    assert bytes_a_photo(scan, 400, 1_000) < 3_000
 
 
 def test_activations_go_into_a_file(small):
@@ -74,7 +74,7 @@ def test_activations_go_into_a_file(small):
         found = features.view_activations(small, images, None, 2, 0, flip=True)
         assert found.shape == (2, count, small.channels)
 
-    assert bytes_a_photo(frozen_pass, 128, 512) < 500
+    assert bytes_a_photo(frozen_pass, 96, 288) < 500
 
 
 def test_a_head_is_trained_from_a_file(monkeypatch):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, backbone, classifier, curves, evaluate, train
+from mobilenet import ROOT, backbone, classifier, curves, evaluate, networks, train
 from mobilenet.progress import ahead
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
+BLOCKS = 3  # of MobileNetV1's 13, where the depth is nothing to what is shown
 SHORT = ["--model", "mobilenetv1", "--alpha", "0.25", "--size", "32"]
 
 
@@ -37,7 +40,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """A run of four epochs that nobody disturbed."""
+    """A run of four epochs, the command as it is called."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     done = run(*SHORT, "--data", data, "--epochs", "4", "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
@@ -73,61 +76,119 @@ def test_what_a_run_leaves(whole):
     assert model.output_shape == (None, 3)
 
 
+# The command with a network of few blocks, which stops itself whenever it has said a line.
+STOPPING = f"""
+import os, signal, sys
+from mobilenet import networks, train
+networks.V1_BODY = networks.V1_BODY[:{BLOCKS}]
+def say(*words, **options):
+    print(*words, **options)
+    os.kill(os.getpid(), signal.SIGSTOP)
+train.print = say
+sys.exit(train.main())
+"""
+
+
+@pytest.fixture
+def few_blocks(monkeypatch):
+    monkeypatch.setattr(networks, "V1_BODY", networks.V1_BODY[:BLOCKS])
+
+
+def four_epochs(data, out, *more: str) -> list[str]:
+    return [*SHORT, "--data", str(data), "--epochs", "4", "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    """A run with few blocks, and a copy of it as it was when all epochs were done."""
+    out, finish = tmp_path_factory.mktemp("runs") / "undisturbed", train.finish
+
+    def keep(plan, model, p, parts, folder, **about):
+        shutil.copytree(folder, folder.parent / "done")
+        finish(plan, model, p, parts, folder, **about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "V1_BODY", networks.V1_BODY[:BLOCKS])
+        patch.setattr(train, "finish", keep)
+        assert train.main(four_epochs(data, out)) == 0
+    return out, out.parent / "done"
+
+
+@pytest.fixture(scope="module")
+def killed(data, tmp_path_factory):
+    """The folder that a killed process left, and as it would have, by the epochs that were done."""
+    place = tmp_path_factory.mktemp("killed")
+    line = [sys.executable, "-c", STOPPING, *four_epochs(data, place / "3")]
+    with subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        try:
+            for epochs in range(4):
+                assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+                if epochs < 3:
+                    shutil.copytree(place / "3", place / str(epochs))
+                    process.send_signal(signal.SIGCONT)
+        finally:
+            process.kill()
+        said = process.stdout.read().splitlines()
+    assert [b'"epoch"' in line for line in said] == [False, True, True, True]
+    assert process.returncode == -signal.SIGKILL
+    return place
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize("epochs", [0, 1, 3])
-def test_a_run_that_was_killed_ends_with_the_same_weights(epochs, whole, data, tmp_path):
-    """Killed when so many epochs are done, or while it reads the photos."""
-    out = tmp_path / "run"
-    line = command(*SHORT, "--data", data, "--epochs", "4", "--out", out)
-    with subprocess.Popen(
-        line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        for _ in range(1 + epochs):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
+def test_a_run_that_was_killed_ends_with_the_same_weights(
+    epochs, killed, undisturbed, data, few_blocks, capsys
+):
+    """Killed when so many epochs are done, or when it has read the photos."""
+    out = killed / str(epochs)
     assert not (out / "model.keras").exists()
-    done = run(*SHORT, "--data", data, "--epochs", "4", "--out", out, "--resume")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count('"epoch"') <= 4 - epochs
-    assert all(map(np.array_equal, weights(out), weights(whole[0])))
+    assert train.main(four_epochs(data, out, "--resume")) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.count('"epoch"') == 4 - epochs
+    assert all(map(np.array_equal, weights(out), weights(undisturbed[0])))
 
 
-def test_a_run_that_was_killed_before_its_history_was_written(data, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_before_its_history_was_written(
+    undisturbed, data, few_blocks, tmp_path, capsys
+):
     """The checkpoint has all epochs, the history none of them."""
-    out = tmp_path / "run"
-    line = [*SHORT, "--data", str(data), "--epochs", "2", "--out", str(out)]
-
-    def stop(*arguments, **about):
-        raise train.UserError("Stopped.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "finish", stop)
-        assert train.main(line) == 1
+    out = shutil.copytree(undisturbed[1], tmp_path / "run")
+    line = four_epochs(data, out)
     (out / "history.jsonl").unlink()
+    assert not (out / "model.keras").exists()
     assert train.main(line) == 1, "a run is there, and --resume was not said"
     head = ["--model", "head", "--data", str(data), "--out", str(out)]
     assert train.main([*head, "--resume"]) == 1, "another kind of run"
     assert train.main([*line, "--resume"]) == 0
-    assert len((out / "history.jsonl").read_text().splitlines()) == 2
-    assert json.loads((out / "result.json").read_text())["epochs"] == 2
+    assert '"epoch"' not in capsys.readouterr().out
+    assert len((out / "history.jsonl").read_text().splitlines()) == 4
+    assert json.loads((out / "result.json").read_text())["epochs"] == 4
+    assert all(map(np.array_equal, weights(out), weights(undisturbed[0])))
 
 
 @pytest.mark.parametrize("steps", [1, 8, 24])
 def test_statistics_settle_however_few_the_steps(steps):
     """Fed the same photos at each step, BatchNorm has their statistics in the end."""
+    from mobilenet.engine import tf
+
     photos = draw(8, size=32).images / np.float32(127.5) - 1
-    plan = train.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b"))
+    network = train.build(train.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b")))
+    fresh = network.get_weights()
 
     def answers(steps: float, times: int) -> np.ndarray:
-        network = train.build(plan)
+        network.set_weights(fresh)
         train.set_momentum(network, steps)
+        step = partial(network, training=True)
+        step = tf.function(step) if times > 8 else step  # to trace it takes as long as 8 of them
         for _ in range(times):
-            network(photos, training=True)
+            step(photos)
         return network(photos, training=False).numpy()
 
+    found = answers(steps, steps)
     settled = answers(1e-9, 1)  # so few steps that nothing of the start is kept
     assert np.ptp(settled) > 0.1, "the photos get different answers"
-    assert np.abs(answers(steps, steps) - settled).max() < 1e-3 * np.ptp(settled)
+    assert np.abs(found - settled).max() < 1e-3 * np.ptp(settled)
 
 
 def refused(done: subprocess.CompletedProcess, code: int) -> str:
@@ -312,21 +373,28 @@ def test_the_rate_rises_then_falls():
     assert rates[top:] == sorted(rates[top:], reverse=True)
 
 
-def test_evaluating(whole, data, tmp_path):
-    done = run(whole[0] / "model.keras", "--data", data, module="evaluate")
+def test_evaluating(whole, undisturbed, data, tmp_path, capsys):
+    model = whole[0] / "model.keras"
+    done = run(model, "--data", data, module="evaluate")
     assert (done.returncode, done.stderr) == (0, "")
     assert "of 36 right" in done.stdout
     assert "95 % interval" in done.stdout
     for said in ("multiply-adds", "parameters", "MB on disk", "ms for one photo", "class c"):
         assert said in done.stdout
     assert "not the test photos" not in done.stdout, "the split is that of the training"
+    model = undisturbed[0] / "model.keras"
     more = write(tmp_path / "more", draw(61, classes=3, size=32))
-    done = run(whole[0] / "model.keras", "--data", more, module="evaluate")
-    assert "not the test photos of its training" in done.stdout
+    assert evaluate.main([str(model), "--data", str(more)]) == 0
+    assert "not the test photos of its training" in capsys.readouterr().out
     other = write(tmp_path / "other", draw(10, size=32))
-    text = refused(run(whole[0] / "model.keras", "--data", other, module="evaluate"), 1)
-    assert "class c" in text
-    assert "no model" in refused(run(tmp_path / "x.keras", module="evaluate"), 1)
+    for arguments, said in (
+        ([str(model), "--data", str(other)], "class c"),
+        ([str(tmp_path / "x.keras")], "no model"),
+    ):
+        assert evaluate.main(arguments) == 1
+        (text,) = capsys.readouterr().err.strip().splitlines()
+        assert said in text
+        assert text.endswith(".")
 
 
 def test_work_done_ahead_keeps_its_order_and_its_errors():

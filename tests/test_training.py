@@ -132,6 +132,25 @@ def photos():
     return draw(24)
 
 
+@pytest.fixture(scope="module")
+def saved(small, photos):
+    """A function of a cut to the activations there of two views, all of one pass."""
+    cuts = LOW, CUT, "block_13_expand", "Conv_1", None
+    features.view_activations(small, photos.images, CUT, 2, 0, cuts)
+    return lambda cut: features.view_activations(small, photos.images, cut, 2, 0)
+
+
+@pytest.fixture(scope="module")
+def pooled(saved):
+    """Features low in the network, as conftest.py has them."""
+    return saved(LOW).mean(axis=(2, 3), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def at_cut(saved):
+    return saved(CUT)
+
+
 def trained_head(pooled, photos, seed=0, epochs=8, learning_rate=0.2, val=True):
     """A head trained on every other photo, validated on the rest."""
     head = training.build_head(pooled.shape[-1], 2, dropout=0.2, seed=seed)
@@ -349,11 +368,6 @@ def test_three_classes(small):
 # --- The top blocks ---
 
 
-@pytest.fixture(scope="module")
-def at_cut(small, photos):
-    return features.view_activations(small, photos.images, CUT, 2, 0)
-
-
 def tune(small, at_cut, photos, seed=0, learning_rate=1e-3, epochs=2):
     """The blocks above the cut, fine-tuned; and the network they were before."""
     head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
@@ -386,14 +400,12 @@ def test_trainable_weights_of_the_default_cut():
     assert top.count_params() - 1_281 - 1_663_360 == 2 * 17_984  # BatchNorm: γ, β, mean, variance
 
 
-def test_the_top_starts_as_the_backbone_and_the_head(small, photos, at_cut):
+def test_the_top_starts_as_the_backbone_and_the_head(small, saved):
     head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
-    pooled = features.activations(small, photos.images, None)
-    whole = predict_logits(head, pooled)
+    whole = predict_logits(head, saved(None)[0])
     for cut in (CUT, "block_13_expand", "Conv_1"):
         top = training.build_top(small, cut, head)
-        saved = features.activations(small, photos.images, cut)
-        found = predict_logits(top, saved)
+        found = predict_logits(top, saved(cut)[0])
         assert np.abs(found - whole).max() <= 1e-2 * np.abs(whole).max(), cut  # float16 twice
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import utils
-from mobilenet import ROOT, UserError, predict, unseen
+from mobilenet import UserError, predict, unseen
 from mobilenet.training import wilson_interval
 
 NAMES = ("alpaca", "not alpaca", "a class with a long name", "été", "$5 to $6")
@@ -131,27 +131,6 @@ def test_a_share_in_words():
     low, high = wilson_interval(3, 65)
     said = unseen.told(np.arange(65) < 3)
     assert said == f"3 of 65 (4.6 %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
-
-
-def test_the_drawn_default():
-    """What dataset/README.md says of the drawn pictures and the bundled backbone."""
-    from mobilenet import backbone, features
-    from mobilenet.decoding import read_photo
-    from mobilenet.photos import load_photos, split
-
-    network = backbone.load(weights="bundled")
-    photos = load_photos(ROOT / "dataset" / "rendered", network.size)
-    parts = split(photos, 0)
-    saved = features.view_activations(network, photos.images, None, 1, 0)[0]
-    known = unseen.fit(np.delete(saved, parts["test"], axis=0))
-    files = sorted((ROOT / "dataset" / "rendered_other").glob("*.jpg"))
-    things = np.stack([read_photo(file, network.size) for file in files])
-    flags = unseen.unseen(known, features.activations(network, things, None))
-    # A photo on the edge may fall either way on another processor.
-    assert flags.sum() == pytest.approx(16, abs=2)
-    assert unseen.unseen(known, saved[parts["test"]]).sum() == pytest.approx(1, abs=1)
-    patterns = [file.name.startswith(("stripes", "checks", "dots")) for file in files]
-    assert flags[patterns].all()
 
 
 # --- Your own photos ---
