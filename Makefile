@@ -26,7 +26,7 @@ phone: $(DEVICE) ## set up LiteRT, execute notebook 6
 test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2
 
 test-browser: $(DEV) $(DEVICE) ## run the notebooks in JupyterLab and Chromium (five minutes)
 	@$(BIN)/python -m pytest -m browser
@@ -35,10 +35,10 @@ test-faults: $(DEV) ## kill kernels, fuzz decoding, fill memory and disk (hours)
 	@$(BIN)/python -m pytest -m faults
 
 test-device: $(DEV) $(DEVICE) ## set up LiteRT, test export and notebook 6
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m device
+	@$(BIN)/python -m pytest -n 2 -m device
 
 test-cluster: $(DEV) $(CLUSTER) ## set up Ray, test features of many photos, on two nodes too
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m cluster
+	@$(BIN)/python -m pytest -n 2 -m cluster
 
 # Without --strict, packages that could not be looked up would count as harmless.
 audit: $(DEV) ## list known vulnerabilities of what is installed

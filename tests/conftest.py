@@ -36,18 +36,29 @@ LONG = ("test_notebooks", "test_knobs", "test_kernels", "test_determinism")
 
 def pytest_collection_modifyitems(items):
     """Mark what real photos and ImageNet weights decide: the tests that look at them, and those
-    of the notebooks' run. And say which tests share what takes long to make, for --dist loadgroup:
-    those of a file, or of a notebook of it.
+    of the notebooks' run.
     """
     for item in items:
         if {"real_photos", "imagenet", "ran"} & set(item.fixturenames):
             item.add_marker("real")
-        group = [item.path.stem]
-        if "fresh" in item.fixturenames:
-            group.append(item.callspec.params["fresh"])
-        item.add_marker(pytest.mark.xdist_group(" ".join(group)))
     place = {name: i for i, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker takes what shares what takes long to make: a file, or a notebook whose knobs are
+    turned. (pytest-xdist 3.8.0 on pytest 9.2.0 does not heed the groups of --dist loadgroup.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            return f"{file} {test.partition('[')[2]}" if "test_knobs" in file else file
+
+    config.option.loadscopereorder = False
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
