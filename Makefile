@@ -8,7 +8,7 @@ CLUSTER := .venv/ready-cluster
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab phone test test-browser test-faults test-device test-cluster audit notebooks \
+.PHONY: help run lab phone check test test-browser test-faults test-device test-cluster audit notebooks \
   bench photos figures rendered clean
 
 help: ## this list
@@ -27,6 +27,11 @@ test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n 2
+
+check: $(DEV) ## check the style, run the tests that take no second (two minutes at most)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -n 2 --quick --durations=0 --durations-min=1
 
 test-browser: $(DEV) $(DEVICE) ## run the notebooks in JupyterLab and Chromium (five minutes)
 	@$(BIN)/python -m pytest -m browser

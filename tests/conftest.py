@@ -34,10 +34,45 @@ SHORT_END = "block_3_expand_relu"  # the last layer of the short backbone
 LONG = ("test_notebooks", "test_knobs", "test_kernels", "test_determinism")
 
 
-def pytest_collection_modifyitems(items):
+# Tests that take longer than TOO_LONG, file::function; `make check` leaves them out.
+LONG_TESTS = Path(__file__).with_name("long.txt")
+TOO_LONG = 0.2  # seconds to set up, or to run
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out the tests in tests/long.txt")
+    parser.addoption("--note-long", action="store_true", help="add to tests/long.txt what was long")
+
+
+def function_of(nodeid: str) -> str:
+    """file::function of a test, without its class and parameters."""
+    file, *_, test = nodeid.partition("[")[0].split("::")
+    return f"{Path(file).name}::{test}"
+
+
+def pytest_runtest_logreport(report):
+    if report.duration > TOO_LONG:
+        took_long.add(function_of(report.nodeid))
+
+
+took_long = set()
+
+
+def pytest_sessionfinish(session):
+    if session.config.getoption("note_long") and not hasattr(session.config, "workerinput"):
+        known = LONG_TESTS.read_text("utf-8").splitlines() if LONG_TESTS.exists() else []
+        LONG_TESTS.write_text("\n".join(sorted({*known, *took_long})) + "\n", "utf-8")
+
+
+def pytest_collection_modifyitems(config, items):
     """Mark what real photos and ImageNet weights decide: the tests that look at them, and those
-    of the notebooks' run.
+    of the notebooks' run. Keep the quick ones, if these are asked for.
     """
+    if config.getoption("quick"):
+        long = set(LONG_TESTS.read_text("utf-8").split())
+        left_out = [item for item in items if function_of(item.nodeid) in long]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if function_of(item.nodeid) not in long]
     for item in items:
         if {"real_photos", "imagenet", "ran"} & set(item.fixturenames):
             item.add_marker("real")

@@ -43,15 +43,6 @@ def forget(project: Path, also_what_is_kept: bool) -> None:
 # --- Notebooks ---
 
 
-def test_what_is_kept_from_before_changes_no_bit(tmp_path):
-    """The frozen pass done, then read from its file; another hash seed."""
-    project, name = copy_small(tmp_path), TRAINING[0]
-    first = run_in_order(project, [name], 1)
-    assert "head.keras" in first[1]
-    forget(project, also_what_is_kept=False)
-    assert run_in_order(project, [name], 2) == first
-
-
 @pytest.mark.faults
 def test_the_order_of_notebooks_changes_no_bit(tmp_path):
     """Three full runs: cold; backwards, on what the first kept; mixed, cold again."""
