@@ -208,6 +208,13 @@ def test_models_inside_models_and_layers_inside_layers():
     assert cost.totals(twice) == (2 * 9 * 16 * 64, 9 * 16)
 
 
+@pytest.mark.parametrize("make", [networks.mobilenet_v1, networks.mobilenet_v2])
+def test_a_network_inside_another_counts_as_it_does_alone(make):
+    """Alone its layers are counted where they stand, inside another it is traced."""
+    network, photo = make(64, 0.35), keras.Input((64, 64, 3))
+    assert cost.count(keras.Model(photo, network(photo))) == cost.count(network)
+
+
 def test_counting_changes_nothing_and_is_repeatable():
     model = cost.build("mobilenet_v1", 0.25, 32)
     before = keras.layers.Layer.__call__, model.count_params(), len(model.layers)

@@ -2,8 +2,11 @@
 
 import os
 
+import numpy as np
 import pytest
 
+from mobilenet import anatomy, train
+from mobilenet.engine import keras, tf
 from mobilenet.quiet import quiet
 
 
@@ -24,3 +27,19 @@ def test_chatter_is_kept_unless_it_may_say_why(capfd):
         raise ValueError("why")
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "Python\nC out\nC err\n")
+
+
+def test_a_cell_that_trains_again_and_again_is_not_warned(monkeypatch):
+    """TensorFlow warns of functions that are traced more than four times in a few calls."""
+    said = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda *words: said.append(words))
+    photos, labels = np.zeros((8, 4, 4, 3), np.uint8), np.arange(8) % 2
+    for _ in range(6):
+        dense = [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+        network, optimizer = keras.Sequential(dense), keras.optimizers.SGD(0.1)
+        anatomy.losses(network, photos.astype(np.float32), labels, 1, 0.1, batch=8)
+        optimizer.build(network.trainable_variables)
+        step, forward = train.compile_step(network, optimizer)
+        step(photos, labels)
+        assert forward(photos).shape == (8, 2)
+    assert said == []
