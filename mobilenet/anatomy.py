@@ -187,6 +187,7 @@ def compiled(layer: Any, shapes: Sequence[tuple[int, ...]], batch: int = 1) -> C
     """One run of a layer or model, compiled by TensorFlow, on random inputs of these shapes
     (without the batch axis). Only one number of the output is fetched: the run has then ended.
     """
+    # Without a seed it is refused once a training has made TensorFlow deterministic.
     inputs = [tf.random.normal((batch, *shape), seed=0) for shape in shapes]
 
     @tf.function

@@ -29,14 +29,13 @@ ALPHA = 0.35
 LOW = "block_3_expand"  # a cut at which a few drawn photos differ
 SHORT_END = "block_3_expand_relu"  # the last layer of the short backbone
 
-
 # Files whose tests execute notebooks: they come first, so that no worker ends on one alone.
-LONG = ("test_notebooks", "test_knobs", "test_kernels", "test_determinism")
-
+FIRST = ("test_notebooks", "test_knobs", "test_kernels", "test_determinism")
 
 # Tests that take longer than TOO_LONG, file::function; `make check` leaves them out.
 LONG_TESTS = Path(__file__).with_name("long.txt")
 TOO_LONG = 0.2  # seconds to set up, or to run
+took_long = set()
 
 
 def pytest_addoption(parser):
@@ -55,9 +54,6 @@ def pytest_runtest_logreport(report):
         took_long.add(function_of(report.nodeid))
 
 
-took_long = set()
-
-
 def pytest_sessionfinish(session):
     if session.config.getoption("note_long") and not hasattr(session.config, "workerinput"):
         known = LONG_TESTS.read_text("utf-8").splitlines() if LONG_TESTS.exists() else []
@@ -72,12 +68,13 @@ def pytest_collection_modifyitems(config, items):
         long = set(LONG_TESTS.read_text("utf-8").split())
         left_out = [item for item in items if function_of(item.nodeid) in long]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if function_of(item.nodeid) not in long]
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
     for item in items:
         if {"real_photos", "imagenet", "ran"} & set(item.fixturenames):
             item.add_marker("real")
-    place = {name: i for i, name in enumerate(LONG)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+    place = {name: i for i, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -201,15 +198,19 @@ def one_sentence(text: object) -> bool:
     return text.endswith(".") and "\n" not in text and text == text.strip()
 
 
-@pytest.fixture(scope="session")
-def saved_classifier(small, tmp_path_factory) -> Path:
-    """A classifier of two classes, "dark" and "light", saved; its head is untrained."""
+def save_untrained(backbone: backbones.Backbone, path: Path) -> Path:
+    """Save a classifier of two classes, "dark" and "light", with an untrained head."""
     from mobilenet import classifier, training
 
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    head = training.build_head(small.channels, 2, dropout=0.2, seed=0)
-    classifier.save(path, classifier.assemble(small, head), ("dark", "light"))
+    head = training.build_head(backbone.channels, 2, dropout=0.2, seed=0)
+    classifier.save(path, classifier.assemble(backbone, head), ("dark", "light"))
     return path
+
+
+@pytest.fixture(scope="session")
+def saved_classifier(small, tmp_path_factory) -> Path:
+    """A saved classifier with the small backbone."""
+    return save_untrained(small, tmp_path_factory.mktemp("model") / "small.keras")
 
 
 @pytest.fixture(scope="session")
@@ -225,13 +226,8 @@ def short(small) -> backbones.Backbone:
 
 @pytest.fixture(scope="session")
 def light_classifier(short, tmp_path_factory) -> Path:
-    """A classifier of "dark" and "light" with the short backbone, saved; its head is untrained."""
-    from mobilenet import classifier, training
-
-    path = tmp_path_factory.mktemp("model") / "short.keras"
-    head = training.build_head(short.channels, 2, dropout=0.2, seed=0)
-    classifier.save(path, classifier.assemble(short, head), ("dark", "light"))
-    return path
+    """A saved classifier with the short backbone."""
+    return save_untrained(short, tmp_path_factory.mktemp("model") / "short.keras")
 
 
 def pytest_collection_finish():

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from mobilenet import ROOT, from_root
 from notebooks import run
@@ -100,6 +101,14 @@ def change(file: Path, pattern: str, by: str, times: int) -> None:
     text, count = re.subn(pattern, by, file.read_text("utf-8"))
     assert count == times, f"{file.name} says it elsewhere"
     file.write_text(text, "utf-8")
+
+
+def executed(names) -> list:
+    """Names of notebooks as parameters of tests that execute them."""
+    return [
+        pytest.param(name, marks=pytest.mark.device) if name in run.ON_CALL else name
+        for name in names
+    ]
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list:

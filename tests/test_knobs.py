@@ -15,12 +15,10 @@ import kernels
 import nbformat
 import numpy as np
 import pytest
-from copies import NOTEBOOKS, code_cells, copy_small, names_assigned, turn, without
+from copies import NOTEBOOKS, code_cells, copy_small, executed, names_assigned, turn, without
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
-
-from notebooks import run
 
 NEEDS_PHOTOS = sorted(set(NOTEBOOKS) - {"01_convolution_cost"})
 DRAWN = 20  # photos of each class: more than 32 train, which 8 bits take their ranges from
@@ -112,14 +110,6 @@ OF_THE_CLOCK = {
     "02_mobilenet_architecture": {"BATCH", "REPEATS"},
     "06_to_a_phone": {"ROUNDS"},
 }
-
-
-def executed(names) -> list:
-    """Names of notebooks as parameters of tests that execute them."""
-    return [
-        pytest.param(name, marks=pytest.mark.device) if name in run.ON_CALL else name
-        for name in names
-    ]
 
 
 # --- Knobs ---
@@ -243,7 +233,10 @@ def test_cells_run_twice_and_knobs_count(fresh):
         turned = set(WORD.findall(own)) ^ set(WORD.findall(cells[1].source))
         start = decided(cells, knob)
         for i, cell in enumerate(cells):
-            run_twice(client, i) if 1 < i < start else kernels.run_cell(client, i)
+            if 1 < i < start:
+                run_twice(client, i)
+            else:
+                kernels.run_cell(client, i)
             changed.append(kernels.seen(cell) != fresh.shown[i])
         cells[1].source = own
         for i in (0, 1, *range(start, len(cells))):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from copies import NOTEBOOKS, code_cells, copy_project, names_assigned, without
+from copies import NOTEBOOKS, code_cells, copy_project, executed, names_assigned, without
 from PIL import Image
 
 from mobilenet import ROOT, backbone, canvas
@@ -29,14 +29,6 @@ from notebooks import run
 IN_THE_RUN = [name for name in NOTEBOOKS if name not in run.ON_CALL]
 MEGABYTE = 1e6
 WIDEST, TALLEST = canvas.WIDEST * 96, 7 * 96  # inches at 96 dots each
-
-
-def executed(names) -> list:
-    """Names of notebooks as parameters of tests that execute them."""
-    return [
-        pytest.param(name, marks=pytest.mark.device) if name in run.ON_CALL else name
-        for name in names
-    ]
 
 
 def read(name: str) -> nbformat.NotebookNode:
