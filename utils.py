@@ -116,7 +116,7 @@ __all__ = [
     "view_grid",
 ]
 
-SCOREBOARD = BUILD / "scoreboard"
+SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
 
 def describe(photos: Photos) -> str:
@@ -149,14 +149,41 @@ def describe(photos: Photos) -> str:
     return "\n".join(lines)
 
 
-def publish(name: str, entry: dict[str, Any], photos: Photos, network: Backbone) -> None:
+def begin(notebook: str, seed: int = 0) -> None:
+    """Begin a notebook: seed all generators, and watch its cells from here on, as `lesson` does.
+
+    A `history` of a training, with photos that validate, is noted in the memory of runs; a count
+    that is called as one of SCOREBOARD is written where `make run` collects it, with `photos` and
+    `network` of the notebook.
+    """
+    from IPython import get_ipython
+
+    from mobilenet import lesson
+    from mobilenet.engine import keras
+
+    keras.utils.set_random_seed(seed)
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def made(name: str, value: Any, knobs: dict[str, Any], seconds: float) -> None:
+        there = shell.user_ns
+        if name == "history" and isinstance(value, History) and value.val_loss:
+            log_run(notebook, knobs, there["photos"], there["val"], there["network"], value)
+        if name in SCOREBOARD and isinstance(value, Result):
+            publish(name, value, seconds, there["photos"], there["network"])
+
+    lesson.watch(shell, made)
+
+
+def publish(name: str, result: Result, seconds: float, photos: Photos, network: Backbone) -> None:
     """Write one entry of the scoreboard, `build/scoreboard/NAME.json`; `make run` collects them.
 
-    entry: counts as `Result.entry` gives them, seconds from decoded photos to the result. What it
-    was measured with is added.
+    seconds: from decoded photos to the result.
     """
     source = {"count": len(photos), "classes": list(photos.class_names)}
-    write_json(SCOREBOARD / f"{name}.json", {**entry, "photos": source, "backbone": network.card()})
+    entry = {**result.entry(), "seconds": round(seconds, 2), "photos": source}
+    write_json(BUILD / "scoreboard" / f"{name}.json", entry | {"backbone": network.card()})
 
 
 # --- Counts and curves ---
@@ -475,21 +502,20 @@ MARKS = "s^vPX<>d*p"  # of the curves of older runs
 
 def log_run(
     notebook: str,
-    scope: Mapping[str, Any],
+    knobs: Mapping[str, Any],
     photos: Photos,
     val: Photos,
     network: Backbone,
     history: History,
-    but: Sequence[str] = (),
 ) -> None:
     """Note what came of a training: the epoch that was kept, judged by the validation photos.
 
-    scope: globals(), whose knobs are noted; but: names of those that decide nothing of the
-    training. photos: all photos; val: those that validate. The same knobs, photos and backbone are
-    the same run, brought up to date. Raises UserError if the disk does not take it.
+    knobs: those that decided it, by name. photos: all photos; val: those that validate. The same
+    knobs, photos and backbone are the same run, brought up to date. Raises UserError if the disk
+    does not take it.
     """
     right = round(history.val_accuracy[history.best] * len(val))
-    about = runs.knobs_of(scope, but), runs.photos_of(photos, val), runs.backbone_of(network)
+    about = knobs, runs.photos_of(photos, val), runs.backbone_of(network)
     loss = history.val_loss[history.best]
     runs.remember(notebook, *about, Result(right, len(val)), loss, history.seconds, history)
 

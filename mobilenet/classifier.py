@@ -56,9 +56,10 @@ def assemble(backbone: Backbone, trained: Any) -> Any:
 def save(path: Path, model: Any, class_names: Sequence[str], **about: Any) -> None:
     """Write a classifier and its class names to a `.keras` file, atomically.
 
-    about: more for its card, JSON values by name.
+    The card says which class is positive, so that the one logit of two is never read upside down.
+    about: more for the card, JSON values by name.
     """
-    card = {"class_names": list(class_names), **about}
+    card = {"class_names": list(class_names), "positive": class_names[1], **about}
     with replacing(path) as new:
         model.save(new)
         with zipfile.ZipFile(new, "a") as archive:
@@ -83,8 +84,14 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
         raise UserError(f"{path} is no .keras file: name a model that this project saved.")
     try:
         check_classifier(path)
-        names = read_card(path)["class_names"]
+        card = read_card(path)
+        names = card["class_names"]
         _check_names(path, names)
+        if len(names) == 2 and card.get("positive") != names[1]:
+            raise UserError(
+                f"{path} is of an earlier version, in which the logit meant the other class: train "
+                "it again."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that lack, which it then raises
             model = keras.models.load_model(path, compile=False, safe_mode=True)

@@ -25,7 +25,7 @@ import numpy as np
 from mobilenet import UserError, duplicates
 from mobilenet.decoding import read_or_reason
 from mobilenet.files import DAMAGE
-from mobilenet.photos import FEWEST, Photos, is_hidden, is_photo, refuse_folder, split
+from mobilenet.photos import FEWEST, Photos, is_hidden, is_photo, ordered, refuse_folder, split
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -168,7 +168,7 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
         raise UserError(f"The data {source.name!r} needs two or more class folders: add them.")
     if given and not {"train", "test"} <= set(grouped):
         raise UserError(f"The data {source.name!r} lacks photos in test/: give both, or neither.")
-    names = tuple(sorted(names))
+    names = ordered(names)
     return _with_twins({part: _decode(part, items, names, size) for part, items in grouped.items()})
 
 
@@ -232,7 +232,7 @@ def fingerprint(photos: Photos) -> str:
 
 
 def check_classes(photos: Photos, names: tuple[str, ...]) -> None:
-    """Raises UserError unless the photos' classes are these."""
-    if photos.class_names != names:
+    """Raises UserError unless the photos' classes are these, in whatever order."""
+    if set(photos.class_names) != set(names):
         ours, theirs = (", ".join(map(repr, some)) for some in (names, photos.class_names))
         raise UserError(f"The model knows {ours}, the data has {theirs}: take data of its classes.")

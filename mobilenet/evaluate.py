@@ -73,7 +73,8 @@ def evaluate(path: Path, data: str | None, seed: int | None) -> int:
     print(datasets.describe(parts))
     if card.get("test", datasets.fingerprint(photos)) != datasets.fingerprint(photos):
         print("These are not the test photos of its training: it may have learned from some.")
-    print(answers(compute(photos.images), photos))
+    columns = [names.index(name) for name in photos.class_names]
+    print(answers(compute(photos.images)[:, columns], photos))
     return 0
 
 

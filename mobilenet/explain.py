@@ -37,8 +37,8 @@ def grad_cam(model: Any, photos: np.ndarray, classes: np.ndarray) -> np.ndarray:
         with tf.GradientTape() as tape:
             tape.watch(activations)
             logits = above(activations, training=False)
-            one_logit = logits.shape[1] == 1  # it speaks for class 0, and against class 1
-            score = logits[0, 0] * (1 - 2 * label) if one_logit else logits[0, label]
+            one_logit = logits.shape[1] == 1  # it speaks for label 1, and against label 0
+            score = logits[0, 0] * (2 * label - 1) if one_logit else logits[0, label]
         weights = tf.reduce_mean(tape.gradient(score, activations), (1, 2), keepdims=True)
         heat = tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))[0].numpy()
         heats.append(heat / heat.max() if heat.max() > 0 else heat)

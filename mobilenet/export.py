@@ -113,8 +113,8 @@ def _with_probabilities(model: Any, dtype: str) -> Any:
     """A classifier, folded, from one photo of this type to the probabilities of its classes."""
     photo = keras.Input(model.input_shape[1:], batch_size=1, dtype=dtype, name="photo")
     logits = fold(model)(keras.ops.cast(photo, "float32"), training=False)
-    if logits.shape[1] == 1:  # two classes: the second one's logit is 0
-        logits = keras.ops.pad(logits, ((0, 0), (0, 1)))
+    if logits.shape[1] == 1:  # two classes: the first one's logit is 0
+        logits = keras.ops.pad(logits, ((0, 0), (1, 0)))
     return keras.Model(photo, keras.ops.softmax(logits), name="phone")  # else it has a number
 
 

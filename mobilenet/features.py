@@ -6,7 +6,7 @@ kept in files, named by all that decides what is in them, so that a new kernel f
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from mobilenet.progress import progress
 
 BATCH = 32
 FEW = 8  # TensorFlow keeps memory for each size of a batch: those of `pooled` are its multiples
-PASSES = 1  # to be counted up when the same photos come to give other activations
+PASSES = 2  # to be counted up when the same photos come to give other activations
 
 
 def preprocess(images: Any) -> Any:
@@ -29,23 +29,25 @@ def preprocess(images: Any) -> Any:
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
-def random_maps(
-    rng: np.random.Generator, count: int, size: int, flip: bool, rotation: float, zoom: float
+def affine_maps(
+    draws: np.ndarray, size: int, flip: bool, rotation: float, zoom: float
 ) -> np.ndarray:
-    """`count` random changes of a square photo that leave its class alone: float32 (count, 8).
+    """Changes of a square photo that leave its class alone, float32 (..., 8), from draws (..., 3),
+    uniform in [0, 1): of the mirroring, the turn and the zoom.
 
-    flip: mirror half of them, drawn by lot, left to right. rotation: turn by up to so many degrees
-    either way. zoom: in or out by up to this share. All in one affine map about the photo's centre,
-    from where a pixel goes to where it comes from (`keras.ops.image.affine_transform`).
+    flip: mirror half of them, left to right. rotation: turn by up to so many degrees either way.
+    zoom: in or out by up to this share. All in one affine map about the photo's centre, from where
+    a pixel goes to where it comes from (`keras.ops.image.affine_transform`).
     """
-    angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
-    scale = rng.uniform(1 - zoom, 1 + zoom, count)
-    mirror = rng.choice([-1.0, 1.0], count) if flip else np.ones(count)
+    mirrored, turn, closer = np.moveaxis(draws, -1, 0)
+    mirror = np.where(mirrored < 0.5, -1.0, 1.0) if flip else np.ones_like(mirrored)
+    angle = np.deg2rad(rotation * (2 * turn - 1))
+    scale = 1 + zoom * (2 * closer - 1)
     cosine, sine, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
     a0, a1, b0, b1 = mirror * cosine, -mirror * sine, sine, cosine
     a2, b2 = centre * (1 - a0 - a1), centre * (1 - b0 - b1)
-    zero = np.zeros(count)
-    return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
+    zero = np.zeros_like(a0)
+    return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=-1).astype(np.float32)
 
 
 def make_views(
@@ -58,12 +60,12 @@ def make_views(
 ) -> np.ndarray:
     """`count` views of each photo, uint8 (count, N, size, size, 3): the photo, then changed ones.
 
-    images: uint8 (N, size, size, 3). flip, rotation (degrees), zoom (share): as in `random_maps`;
-    what is turned into view is mirrored from the edge. The same seed gives the same views, and
-    more of them begin with the same. Raises UserError for fewer than one view, a rotation below 0
-    and a zoom outside [0, 1).
+    images: uint8 (N, size, size, 3). flip, rotation (degrees), zoom (share): as in `affine_maps`;
+    what is turned into view is mirrored from the edge. Views belong to their photo: the same photo
+    and seed give the same views, whatever photos are beside it, and more of them begin with the
+    same. Raises UserError for fewer than one view, a rotation below 0 and a zoom outside [0, 1).
     """
-    maps = view_maps(images.shape, count, seed, flip, rotation, zoom)
+    maps = view_maps(images, count, seed, flip, rotation, zoom)
     views = np.empty((count, *images.shape), np.uint8)
     views[0] = images
     starts = [(v, i) for v in range(1, count) for i in range(0, len(images), BATCH)]
@@ -73,16 +75,35 @@ def make_views(
 
 
 def view_maps(
-    shape: Sequence[int],
+    images: np.ndarray | cache.Rows,
     count: int,
     seed: int,
     flip: bool = True,
     rotation: float = 0.0,
     zoom: float = 0.0,
 ) -> np.ndarray:
-    """The maps of the views that `make_views` makes of photos of this shape, (N, size, size, 3):
-    float32 (count, N, 8), the first of them the identity. Raises what `make_views` raises.
+    """The maps of the views that `make_views` makes of photos: float32 (count, N, 8), the first of
+    them the identity. Raises what `make_views` raises.
     """
+    _check_views(count, rotation, zoom)
+    draws = np.empty((count, len(images), 3))
+    for i, digest in enumerate(_digests(images)):
+        draws[1:, i] = np.random.default_rng([seed, digest]).random((count - 1, 3))
+    maps = affine_maps(draws, images.shape[1], flip, rotation, zoom)
+    maps[0] = [1, 0, 0, 0, 1, 0, 0, 0]
+    return maps
+
+
+def _digests(images: np.ndarray | cache.Rows) -> Iterator[int]:
+    """A number for each photo that depends on its pixels alone, below 2^64."""
+    starts = range(0, len(images), BATCH)
+    for i in progress(starts, len(starts), "Digests of photos"):
+        for photo in np.ascontiguousarray(images[i : i + BATCH]):
+            yield int.from_bytes(hashlib.blake2b(photo, digest_size=8).digest(), "little")
+
+
+def _check_views(count: int, rotation: float, zoom: float) -> None:
+    """Raise UserError if there can be no such views."""
     if count < 1:
         raise UserError(f"There cannot be {count} views of a photo: use 1 or more.")
     if rotation < 0 or not 0 <= zoom < 1:
@@ -90,10 +111,6 @@ def view_maps(
             f"Views cannot be turned by {rotation} degrees and zoomed by {zoom}: use a rotation "
             "of 0 or more and a zoom from 0 to below 1."
         )
-    rng, (number, size, *_) = np.random.default_rng(seed), shape
-    identity = np.tile(np.float32([1, 0, 0, 0, 1, 0, 0, 0]), (number, 1))
-    changed = [random_maps(rng, number, size, flip, rotation, zoom) for _ in range(1, count)]
-    return np.stack([identity, *changed])
 
 
 def change(photos: Any, maps: Any) -> Any:
@@ -272,7 +289,9 @@ def view_activations(
     count: int,
     seed: int,
     also: tuple[str | None, ...] = (),
-    **augmentation: Any,
+    flip: bool = True,
+    rotation: float = 0.0,
+    zoom: float = 0.0,
 ) -> np.ndarray:
     """Activations at the cut of `count` views of each photo: float16 (count, N, …), read-only.
 
@@ -285,9 +304,11 @@ def view_activations(
     for c in (cut, *also):
         if c is not None:
             backbone.check_cut(c)
-    maps = view_maps(images.shape, count, seed, **augmentation)
+    _check_views(count, rotation, zoom)
     of = f"{PASSES} {tf.__version__} {keras.__version__} {backbone.fingerprint} "
-    of += f"{cache.digest(images)} {cache.digest(maps)}"
+    of += f"{cache.digest(images)} {count}"
+    if count > 1:
+        of += f" {seed} {flip} {float(rotation)} {float(zoom)}"
     names = {
         c: f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-{c or 'features'}"
         for c in dict.fromkeys((cut, *also))
@@ -296,5 +317,6 @@ def view_activations(
         with suppress(*DAMAGE):  # not there, or damaged: made anew
             return cache.read(names[cut])[0]
         wanted = [c for c in names if c == cut or not cache.path(names[c]).exists()]
+        maps = view_maps(images, count, seed, flip, rotation, zoom)
         batches = _stream(backbone, images, tuple(wanted), maps)
         cache.write([names[c] for c in wanted], maps.shape[:2], batches)

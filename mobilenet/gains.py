@@ -179,7 +179,7 @@ def tuned(
     optimizers = [keras.optimizers.Adam() for _ in blocks]
     if classes == 2:
         entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-        targets = (labels == 0).astype(np.float32)[:, None]
+        targets = labels.astype(np.float32)[:, None]
     else:
         entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         targets = labels
@@ -239,7 +239,7 @@ def usual(folder: Path, photos: photo_files.Photos) -> Callable:
             model, base = recipe.train_head(backbone.find_weights(), parts)
             recipe.fine_tune(model, base, parts, recipe.FINE_TUNE_AT)
             logits = model.predict(parts["val"], verbose=0)
-        return training.probabilities(-logits)  # its logit speaks for the second class
+        return training.probabilities(-logits)  # it numbers the folders the other way round
 
     return answer
 
@@ -255,7 +255,7 @@ def ways(folder: Path, photos: photo_files.Photos) -> Iterator[Way]:
         network = backbone.load(size=size)
         every = photo_files.load_photos(folder, size)
         some = every.subset(np.flatnonzero(np.isin(every.files, photos.files)))
-        maps = features.view_maps(some.images.shape, VIEWS, SEED, **AUGMENTATION)
+        maps = features.view_maps(some.images, VIEWS, SEED, **AUGMENTATION)
         photo, seconds = pooled(network, some.images, maps[:1])
         means = photo[..., : network.channels]
         if size == 160:

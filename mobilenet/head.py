@@ -25,7 +25,7 @@ import numpy as np
 from mobilenet import BUILD, UserError, parts, review
 from mobilenet.command import Parser, run
 from mobilenet.files import try_out
-from mobilenet.photos import FEWEST
+from mobilenet.photos import FEWEST, ordered
 from mobilenet.progress import ahead, progress
 
 MODEL = BUILD / "features_head.keras"
@@ -128,8 +128,8 @@ def _looking(rows: Rows, count: int, centre: np.ndarray, classes: int, strength:
             at, along = np.split(x @ np.concatenate([weights, step], axis=1), 2, axis=1)
             mine = np.arange(len(labels)), labels
             for i, t in reversed(list(enumerate(SIZES))):  # the whole step last: its p is kept
-                z = np.zeros((len(labels), classes))  # the second of two classes' stays
-                z[:, :logits] = at + t * along
+                z = np.zeros((len(labels), classes))  # the first of two classes' stays
+                z[:, -logits:] = at + t * along
                 z -= z.max(axis=1, keepdims=True)
                 p = np.exp(z)
                 whole = p.sum(axis=1, keepdims=True)
@@ -137,7 +137,7 @@ def _looking(rows: Rows, count: int, centre: np.ndarray, classes: int, strength:
             p /= whole
             seen += len(labels)
             if curved:
-                bent = (p * (1 - p))[:, :logits]
+                bent = (p * (1 - p))[:, -logits:]
                 bent = bent if each else bent.mean(axis=1, keepdims=True)
                 sums += bent.sum(axis=0)
                 for k, matrix in enumerate(matrices):
@@ -147,7 +147,7 @@ def _looking(rows: Rows, count: int, centre: np.ndarray, classes: int, strength:
                     y = np.sqrt(weight[some, None]) * x[some]
                     matrix += y.T @ y
             p[mine] -= 1
-            gradient += x.T @ p[:, :logits]
+            gradient += x.T @ p[:, -logits:]
         if seen != count:
             raise UserError("The parts changed while they were read: run this again.")
         return _Look(values, gradient, matrices)
@@ -238,7 +238,7 @@ def survey(out: Path, channels: int) -> Labelled:
 
 
 def _class_names(out: Path) -> tuple[str, ...]:
-    """The labels of all photos in a folder's parts, sorted."""
+    """The labels of all photos in a folder's parts, as `photos.ordered` has them."""
     names = set()
     for batch in progress(parts.batches(out, ["label"]), None, "Labels: parts"):
         names.update(batch.column("label").unique().to_pylist())
@@ -250,7 +250,7 @@ def _class_names(out: Path) -> tuple[str, ...]:
     if len(names) < 2:
         found = f"photos of one class, {min(names)!r}," if names else "no photos"
         raise UserError(f"{out} holds {found} and a head needs two classes or more: add photos.")
-    return tuple(sorted(names))
+    return ordered(names)
 
 
 def _smallest(sums: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:

@@ -36,11 +36,11 @@ FEWEST = 5  # photos in a class, so that each part and each of five folds gets o
 class Photos:
     """A labelled set of photos, decoded.
 
-    files: N paths below the folder, as text with forward slashes, folder by folder, each sorted.
+    files: N paths below the folder, as text with forward slashes, sorted folder by folder.
     images: uint8, (N, size, size, 3), RGB, 0 to 255: an array, or `cache.Rows` of the file that
     they are kept in, of which images[:] is an array.
     labels: int64, (N,), index into class_names: the class folder, unless decided otherwise.
-    class_names: K names; class_names[0] is the positive class.
+    class_names: K names, as `ordered` has them; class_names[1] is the positive class.
     left_out: (file, reason) for each file that could not be read, or is not wanted.
     sums: sha256 of each file, in hexadecimal, if `load_photos` read it; of a subset those of all.
     twins: of each file that shows the same picture as others, the first of them, as `duplicates`
@@ -112,6 +112,24 @@ def find_folder() -> tuple[Path, str]:
     )
 
 
+def ordered(names: Iterable[str], positive: str | None = None) -> tuple[str, ...]:
+    """The names of classes, sorted, but for the positive one, which comes second: it has label 1,
+    and of that Keras's sigmoid(logit) is the probability.
+
+    positive: its name; None: of two classes the first in alphabetical order, of more the second.
+    Raises UserError if no class has that name.
+    """
+    found = sorted(names)
+    if positive is None and len(found) == 2:
+        positive = found[0]
+    if positive is not None:
+        if positive not in found:
+            raise UserError(f"No class is called {positive!r}: choose one of {', '.join(found)}.")
+        found.remove(positive)
+        found.insert(1, positive)
+    return tuple(found)
+
+
 def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
@@ -159,7 +177,8 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     """Read all photos of a folder of class folders, decoded once at size × size pixels, and kept:
     asked for again, only the files are read to see that they are the same.
 
-    class_names are the folders' names in alphabetical order; `positive` moves one to the front.
+    class_names are the folders' names as `ordered` has them, `positive` as there; the photos are in
+    the order of their folders' names, whatever is positive.
     A file that cannot be read is left out and listed with its reason. What `review.decide` wrote
     down is applied: a photo gets another label, in its place among the others, or is left out.
     Raises UserError if there is no class, only one, one without a photo, or none called `positive`,
@@ -177,13 +196,8 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         raise UserError(
             f"The photo folder {folder.name!r} holds {found}: it needs two or more, one a class."
         )
-    if positive is not None:
-        if positive not in names:
-            raise UserError(f"No class is called {positive!r}: choose one of {', '.join(names)}.")
-        names.sort(key=lambda name: name != positive)
-    paths = [
-        (path, label) for label, name in enumerate(names) for path in list_photos(folder / name)
-    ]
+    folders, names = names, ordered(names, positive)
+    paths = [(path, names.index(name)) for name in folders for path in list_photos(folder / name)]
     images, prints, reasons, sums = _decoded([path for path, _ in paths], size)
     files = [path.relative_to(folder).as_posix() for path, _ in paths]
     labels = np.array([label for _, label in paths], np.int64)
@@ -207,7 +221,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         files=tuple(files[i] for i in good),
         images=images.take(good),
         labels=labels[good],
-        class_names=tuple(names),
+        class_names=names,
         left_out=tuple((files[i], reasons[i]) for i in sorted(reasons)),
         sums={files[i]: sums[i] for i in there},
         twins=twins,

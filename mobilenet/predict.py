@@ -126,8 +126,9 @@ def _tell(answered: Iterator[tuple[Path, dict[str, float] | UserError]], as_json
         elif as_json:  # in ASCII, so that any name survives any terminal and pipe
             print(json.dumps({"path": str(path), "p": p}), flush=True)
         else:
-            first, best = next(iter(p)), max(p, key=p.get)
-            said = f"P({_plain(first)}) = {p[first]:.3f}  {_plain(best):<12}  {_plain(path)}"
+            best = max(p, key=p.get)
+            about = list(p)[1] if len(p) == 2 else best  # of two classes the positive one
+            said = f"P({_plain(about)}) = {p[about]:.3f}  {_plain(best):<12}  {_plain(path)}"
             print(said, flush=True)
     return int(failed)
 

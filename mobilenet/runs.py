@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import BUILD, UserError, cache, from_root
+from mobilenet import BUILD, cache, from_root
 from mobilenet.backbone import Backbone
 from mobilenet.files import DAMAGE, alone, write_json
 from mobilenet.photos import Photos
@@ -74,19 +74,6 @@ def knobs_of(scope: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, Any
 def _listed(value: Any) -> Any:
     """A NumPy number or array as Python's own."""
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
-
-
-def check_unturned(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise UserError if a knob of `then` was turned since: `what` was made with the old one.
-
-    then: as `knobs_of` gave them when it was made. now: globals().
-    """
-    found = knobs_of(now)
-    turned = [name for name in then if not same(then[name], found.get(name, MISSING))]
-    if turned:
-        raise UserError(
-            f"{', '.join(turned)} was turned since {what} was made: run the cells from there on."
-        )
 
 
 def _is_plain(value: Any) -> bool:

@@ -12,7 +12,7 @@ not penalised. The cross-entropy is a sum: more photos outweigh the penalty. The
 count 1 / V each, so a strength means the same for any number of views.
 
 Features are float (N, channels), or (V, N, channels) of V views, the photo itself first. Labels
-are int64 (N,), from 0 to classes - 1; two classes have one logit, which speaks for class 0, and
+are int64 (N,), from 0 to classes - 1; two classes have one logit, which speaks for label 1, and
 more have one each, as in `training`. All is computed in float64, to which features that are many
 are turned some at a time, so that a file of them need not fit into memory.
 """
@@ -84,7 +84,7 @@ def descend(
     for _ in progress(range(steps), steps, "Descent"):
         bent = np.zeros_like(ahead)
         for where, x in rows.blocks():
-            wrong = (probabilities(x @ (scale * ahead)) - hot[where])[:, : weights.shape[1]]
+            wrong = (probabilities(x @ (scale * ahead)) - hot[where])[:, -weights.shape[1] :]
             bent += x.T @ wrong
         gradient = share * scale * bent + penalty * ahead
         new = ahead - gradient / steepest
@@ -290,22 +290,22 @@ def _newton(
     """
     share, logits = 1 / rows.count, weights.shape[1]
     hot = np.tile(np.eye(max(2, logits), dtype=bool)[labels], (rows.count, 1))
-    constant = np.zeros((len(hot), int(logits == 1)))  # the second of two classes'
+    constant = np.zeros((len(hot), int(logits == 1)))  # the first of two classes'
     penalty = np.full((len(weights), 1), float(strength))
     penalty[-1] = 0  # of the bias
 
     def objective(z: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """The objective at logits z, and the probabilities that the logits stand for."""
-        every = np.concatenate([z, constant], axis=1)
+        every = np.concatenate([constant, z], axis=1)
         whole = np.logaddexp.reduce(every, axis=1, keepdims=True)
         loss = share * (whole[:, 0] - every[hot]).sum() + (penalty * weights**2).sum() / 2
-        return loss, np.exp(every - whole)[:, :logits]
+        return loss, np.exp(every - whole)[:, -logits:]
 
     z = rows.times(weights)
     value, p = objective(z, weights)
     longest = share * sum(np.linalg.norm(x, axis=1).sum() for _, x in rows.blocks())
     for _ in steps:
-        wrong = p - hot[:, :logits]
+        wrong = p - hot[:, -logits:]
         gradient = share * sum(x.T @ wrong[some] for some, x in rows.blocks()) + penalty * weights
         length = np.linalg.norm(gradient)
         if length <= TOLERANCE * longest:

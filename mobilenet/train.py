@@ -151,10 +151,10 @@ def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             logits = network(scale(batch), training=True)
             if one:
-                first = (labels == 0)[:, None]
-                targets = tf.cast(first, tf.float32) * (1 - SMOOTHING) + SMOOTHING / 2
+                positive = (labels == 1)[:, None]
+                targets = tf.cast(positive, tf.float32) * (1 - SMOOTHING) + SMOOTHING / 2
                 losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-                right = (logits > 0) == first
+                right = (logits > 0) == positive
             else:
                 targets = tf.one_hot(labels, classes) * (1 - SMOOTHING) + SMOOTHING / classes
                 losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)

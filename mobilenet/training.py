@@ -1,8 +1,8 @@
 """The head, the top blocks, the best epoch, cross-validation, and how sure a count makes us.
 
-With two classes the network ends in one logit, and a positive logit speaks for class_names[0]:
-sigmoid(logit) = P(class_names[0]). With more, it ends in one logit a class. Labels are positions
-in class_names, so with two classes the target of the logit is 1 for label 0: said here, once.
+Labels are positions in class_names, as Keras has them. With two classes the network ends in one
+logit, and sigmoid(logit) is the probability of label 1, the positive class: what Keras's binary
+cross-entropy makes of it. With more, it ends in one logit a class.
 """
 
 import math
@@ -42,10 +42,12 @@ class History:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logits (N, 1) or (N, K) to probabilities of the classes, float64 (N, 2) or (N, K)."""
+    """Probabilities of the classes, float64 (N, 2) or (N, K), from logits (N, 1) or (N, K); of one
+    logit, column 1 is its sigmoid.
+    """
     logits = np.asarray(logits, np.float64)
     if logits.shape[1] == 1:
-        logits = np.concatenate([logits, np.zeros_like(logits)], axis=1)
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
@@ -206,7 +208,7 @@ def _compile(architecture: str, dtype: Any) -> _Compiled:
             with tf.GradientTape() as tape:
                 logits = network(batch, training=True)
                 if one_logit:
-                    targets = tf.cast(wanted == 0, tf.float32)[:, None]
+                    targets = tf.cast(wanted, tf.float32)[:, None]
                     losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
                     hits = (logits > 0) == (targets > 0)  # above 0 means yes, not above 0.5
                 else:
@@ -360,7 +362,7 @@ def folds(
     rng = np.random.default_rng(seed)
     numbers = np.empty(len(labels), np.int64)
     taken = 0
-    for label in np.unique(labels):
+    for label in dict.fromkeys(labels.tolist()):  # in their order in the photos
         mine = rng.permutation(np.flatnonzero(labels == label))
         mine = mine[is_first[mine]]
         numbers[mine] = (taken + np.arange(len(mine))) % count  # go on where the last class ended

@@ -3,7 +3,7 @@
     python notebooks/run.py [--keep] [NAME…]
 
 Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. NAME is a notebook,
-06 or 06_to_a_phone: then these alone are executed, and there is no scoreboard. With --keep the
+07 or 07_to_a_phone: then these alone are executed, and there is no scoreboard. With --keep the
 outputs are then put into the notebooks beside this file; that is for the drawn pictures alone,
 since photos belong to whoever took them, with the bundled backbone, which everyone has, and with an
 empty memory of runs.
@@ -29,8 +29,8 @@ from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, phot
 from mobilenet.files import alone, replacing, write_json
 
 HERE = ROOT / "notebooks"
-ENTRIES = ("baseline", "head", "solved", "fine_tuned", "head_folds", "solved_folds")
-ON_CALL = ("06_to_a_phone",)  # need more than requirements.txt: executed only where they are named
+ENTRIES = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")  # as notebooks call them
+ON_CALL = ("07_to_a_phone",)  # need more than requirements.txt: executed only where they are named
 
 
 def notebooks() -> list[Path]:
@@ -103,7 +103,7 @@ def collect(seconds: dict[str, float], source: str) -> dict:
     for name in ENTRIES:
         path = BUILD / "scoreboard" / f"{name}.json"
         if not path.is_file():
-            raise UserError(f"No notebook published {name}: its last code cell should do so.")
+            raise UserError(f"No notebook counted {name}: a cell should assign it.")
         parts[name] = json.loads(path.read_text(encoding="utf-8"))
     network = [part.pop("backbone") for part in parts.values()]
     shown = [part.pop("photos") for part in parts.values()]
@@ -129,9 +129,7 @@ def table(board: dict) -> str:
     ]
     for name in ENTRIES:
         entry = board[name]
-        right = entry.get("test_correct", entry.get("correct"))
-        total = entry.get("test_total", entry.get("total"))
-        low, high = entry["interval"]
+        right, total, (low, high) = entry["correct"], entry["total"], entry["interval"]
         lines.append(
             f"{name.replace('_', ' '):<18}{f'{right} of {total}':>12}{right / total:>9.1%}   "
             f"{f'{low:.1%} to {high:.1%}':<18}{entry['seconds']:>8.1f}"
@@ -205,7 +203,7 @@ def main() -> int:
     )
     parser.add_argument("--keep", action="store_true", help="put the outputs into notebooks/")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="these alone, without a scoreboard (06, say)"
+        "names", nargs="*", metavar="NAME", help="these alone, without a scoreboard (07, say)"
     )
     options = parser.parse_args()
     try:

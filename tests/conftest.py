@@ -14,7 +14,7 @@ from PIL import Image
 from mobilenet import backbone as backbones
 from mobilenet import cache, review
 from mobilenet.canvas import DPI
-from mobilenet.photos import Photos
+from mobilenet.photos import Photos, ordered
 
 # Timings differ from machine to machine; the same examples everywhere.
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
@@ -174,14 +174,19 @@ def figure(request):
 
 
 def draw(count: int, classes: int = 2, size: int = SIZE, seed: int = 0) -> Photos:
-    """`count` photos of each class, evenly grey but for a little noise: the last are brightest."""
+    """`count` photos of each class, evenly grey but for a little noise: the last are brightest.
+
+    Their order and labels are those of `load_photos`: of two classes "class a" has label 1.
+    """
     rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(classes), count)
-    middle = 40 + 170 * labels / (classes - 1) + rng.normal(0, 8, len(labels))
-    images = rng.normal(middle[:, None, None, None], 2, (len(labels), size, size, 3))
-    names = tuple(f"class {'abcdefgh'[k]}" for k in range(classes))
-    files = tuple(f"{names[label]}/{i:03}.png" for i, label in enumerate(labels))
-    return Photos(files, images.clip(0, 255).astype(np.uint8), labels, names)
+    folders = np.repeat(np.arange(classes), count)
+    middle = 40 + 170 * folders / (classes - 1) + rng.normal(0, 8, len(folders))
+    images = rng.normal(middle[:, None, None, None], 2, (len(folders), size, size, 3))
+    names = [f"class {'abcdefgh'[k]}" for k in range(classes)]
+    files = tuple(f"{names[k]}/{i:03}.png" for i, k in enumerate(folders))
+    found = ordered(names)
+    labels = np.array([found.index(names[k]) for k in folders], np.int64)
+    return Photos(files, images.clip(0, 255).astype(np.uint8), labels, found)
 
 
 def write(folder: Path, photos: Photos) -> Path:

@@ -158,6 +158,7 @@ DAMAGES = {
     ),
     "too few names": (naming(), "does not name its classes"),
     "too many names": (naming("a", "b", "c"), "names other classes"),
+    "of before, when the logit was of the first class": (naming("a", "b"), "earlier version"),
     "odd names": (
         lambda path: rewritten(path, lambda members: members.update({"classes.json": b"[]"})),
         "damaged",
@@ -240,11 +241,11 @@ def test_json_is_one_object_a_photo(rows, folder, light_classifier):
         assert list(by_path[str(folder / file)].values()) == pytest.approx(p.tolist(), abs=1e-5)
 
 
-def test_text_names_the_first_class_and_the_likeliest(text, rows):
+def test_text_names_the_positive_class_and_the_likeliest(text, rows):
     said = text.stdout.splitlines()
     for words, row in zip(said, rows, strict=True):
         p = row["p"]
-        assert words.startswith(f"P(dark) = {p['dark']:.3f}  {max(p, key=p.get)} ")
+        assert words.startswith(f"P(light) = {p['light']:.3f}  {max(p, key=p.get)} ")
         assert words.endswith("  " + row["path"].encode("utf-8", "backslashreplace").decode())
 
 

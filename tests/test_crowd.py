@@ -353,7 +353,7 @@ def check_two_at_once(rounds: int, folder: Path) -> None:
                 found, damaged = runs.recall()
             assert damaged == []
             assert sorted(run.times for run in found) == [1, 1, 2]
-            assert classifier.load(there / "model.keras")[1] == ("class a", "class b")
+            assert classifier.load(there / "model.keras")[1] == ("class b", "class a")
 
 
 def test_two_at_once_in_one_folder(tmp_path):

@@ -25,7 +25,7 @@ def corner_network(logits):
     kernel = np.zeros((8, 8, 3, 2), np.float32)
     kernel[:, :, 0, 0] = kernel[:, :, 2, 1] = 1 / 64
     model.get_layer("colours").set_weights([kernel])
-    weights = np.float32([[1], [-1]]) if logits == 1 else np.eye(2, dtype=np.float32)
+    weights = np.float32([[-1], [1]]) if logits == 1 else np.eye(2, dtype=np.float32)
     model.get_layer("logits").set_weights([weights])
     return model
 
@@ -58,7 +58,7 @@ def test_a_whole_classifier_nested_backbone_and_all(small):
     kernel = np.zeros((small.channels, 1), np.float32)
     kernel[channel] = 1
     head.get_layer("logits").set_weights([kernel, np.zeros(1, np.float32)])
-    heat = explain.grad_cam(classifier.assemble(small, head), photos, np.zeros(3, int))
+    heat = explain.grad_cam(classifier.assemble(small, head), photos, np.ones(3, int))
     own = maps[..., channel]
     assert heat == pytest.approx(own / own.max(axis=(1, 2), keepdims=True), abs=1e-4)
 
@@ -138,7 +138,7 @@ def answers(count, too_sure=1.0, seed=0):
     """Logits of a network that knows how sure to be, times too_sure, and labels."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (count, 1))
-    labels = (rng.random(count) > 1 / (1 + np.exp(-logits[:, 0]))).astype(np.int64)
+    labels = (rng.random(count) < 1 / (1 + np.exp(-logits[:, 0]))).astype(np.int64)
     return logits * too_sure, labels
 
 
@@ -171,7 +171,7 @@ def test_nothing_to_go_by_leaves_the_temperature_alone():
 
 def test_a_few_photos_that_all_are_right_move_the_temperature_little():
     """Their cross-entropy alone would be least at the lowest temperature there is."""
-    logits = np.array([[3.0], [-2.5], [4.0], [-3.0]])
+    logits = np.array([[-3.0], [2.5], [-4.0], [3.0]])
     few, labels = explain.temperature(logits, np.array([0, 1, 0, 1])), np.array([0, 1] * 200)
     assert 0.5 < few < 1
     many = explain.temperature(np.tile(logits, (100, 1)), labels)

@@ -27,16 +27,20 @@ def test_preprocessing_spans_minus_one_to_one():
     assert features.preprocess(np.uint8([[255]])).numpy().tolist() == [[1]]
 
 
+def drawn(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, 3))
+
+
 @given(count=st.integers(1, 20), size=st.integers(1, 300), seed=st.integers(0, 1000))
 def test_without_any_change_the_map_is_the_identity(count, size, seed):
-    maps = features.random_maps(np.random.default_rng(seed), count, size, False, 0.0, 0.0)
+    maps = features.affine_maps(drawn(seed, count), size, False, 0.0, 0.0)
     assert maps.dtype == np.float32
     assert (maps == [1, 0, 0, 0, 1, 0, 0, 0]).all()
 
 
 @given(size=st.integers(1, 300), seed=st.integers(0, 1000))
 def test_a_flip_is_the_identity_or_the_mirror(size, seed):
-    maps = features.random_maps(np.random.default_rng(seed), 64, size, True, 0.0, 0.0)
+    maps = features.affine_maps(drawn(seed, 64), size, True, 0.0, 0.0)
     same, mirror = [1, 0, 0, 0, 1, 0, 0, 0], [-1, 0, size - 1, 0, 1, 0, 0, 0]
     kinds = (maps == same).all(axis=1), (maps == mirror).all(axis=1)
     assert (kinds[0] | kinds[1]).all()
@@ -53,7 +57,7 @@ def test_a_flip_is_the_identity_or_the_mirror(size, seed):
     zoom=st.floats(0, 0.9),
 )
 def test_maps_turn_about_the_centre_within_their_limits(size, seed, flip, rotation, zoom):
-    maps = features.random_maps(np.random.default_rng(seed), 50, size, flip, rotation, zoom)
+    maps = features.affine_maps(drawn(seed, 50), size, flip, rotation, zoom)
     a0, a1, a2, b0, b1, b2, c0, c1 = maps.astype(float).T
     centre = (size - 1) / 2
     assert a0 * centre + a1 * centre + a2 == pytest.approx(np.full(50, centre), abs=1e-3)
@@ -81,6 +85,25 @@ def test_the_first_view_is_the_photo_and_more_begin_with_the_same(photos):
     assert (features.make_views(photos.images, 3, seed=6, **change)[1:] != three[1:]).any()
 
 
+def test_views_belong_to_their_photo_whatever_is_beside_it(photos):
+    change = {"flip": True, "rotation": 15.0, "zoom": 0.1}
+    every = features.make_views(photos.images, 3, seed=5, **change)
+    some = np.array([7, 2, 5])
+    assert (features.make_views(photos.images[some], 3, seed=5, **change) == every[:, some]).all()
+    twice = features.view_maps(photos.images[[4, 4, 5]], 3, seed=5, **change)
+    assert (twice[:, 0] == twice[:, 1]).all()
+    assert (twice[1:, 0] != twice[1:, 2]).any()
+
+
+def test_what_is_not_turned_leaves_the_rest_of_a_view_as_it_was(photos):
+    some, change = photos.images[:4], {"rotation": 15.0, "zoom": 0.1}
+    plain, mirrored = (features.view_maps(some, 9, 5, flip, **change) for flip in (False, True))
+    sides = np.sign(mirrored[..., 0] / plain[..., 0])
+    assert np.allclose(mirrored[..., :2], plain[..., :2] * sides[..., None])
+    assert np.allclose(mirrored[..., 3:], plain[..., 3:], atol=1e-3)
+    assert set(sides[1:].ravel()) == {-1, 1}
+
+
 def test_views_without_change_are_the_photo(photos):
     views = features.make_views(photos.images, 3, seed=0, flip=False)
     assert (views == photos.images).all()
@@ -99,7 +122,11 @@ def test_a_quarter_turn(monkeypatch, photos):
     """Turned by the angle asked for, about the centre, and nothing lost of a square."""
     size = photos.images.shape[1]
     turn = np.float32([[0, -1, size - 1, 1, 0, 0, 0, 0]])
-    monkeypatch.setattr(features, "random_maps", lambda rng, n, *rest: turn.repeat(n, axis=0))
+    monkeypatch.setattr(
+        features,
+        "affine_maps",
+        lambda draws, *_: np.broadcast_to(turn, (*draws.shape[:2], 8)).copy(),
+    )
     views = features.make_views(photos.images, 2, seed=0)
     assert (views[1] == np.rot90(photos.images, 1, axes=(1, 2))).all()
 

@@ -54,7 +54,7 @@ def test_all_photos_come_once(place, capsys):
     assert place.is_complete()
     assert set(place.server.requests.values()) == {1}
     assert capsys.readouterr().out == f"All 12 photos are in {place.folder}.\n"
-    assert photos.load_photos(place.folder, 16).class_names == ("class a", "class b")
+    assert photos.load_photos(place.folder, 16).class_names == ("class b", "class a")
 
 
 def test_what_is_there_is_not_asked_for_again(place, capsys):

@@ -60,7 +60,7 @@ def test_no_photo_is_judged_by_a_head_that_saw_it():
     options = {"epochs": 30, "learning_rate": 0.1, "seed": 4, "dropout": 0.0}
     p = training.cross_validate(own, labels, 2, count=5, **options)
     drawn = training.build_head(len(own), 2, 0.0, 4).get_layer("logits").get_weights()[0][:, 0]
-    bias = np.log(p[:, 0] / p[:, 1]) - drawn
+    bias = np.log(p[:, 1] / p[:, 0]) - drawn
     numbers = training.folds(labels, 5, 4)
     for k in range(5):
         assert np.ptp(bias[numbers == k]) < 1e-5

@@ -16,7 +16,7 @@ def photos():
 
 @pytest.fixture(scope="module")
 def maps(photos):
-    return features.view_maps(photos.images.shape, 2, 0, **gains.AUGMENTATION)
+    return features.view_maps(photos.images, 2, 0, **gains.AUGMENTATION)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_means_and_maxima_of_the_map(small, photos, views):
 
 def test_a_mirrored_view_is_the_view_mirrored():
     photos = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    maps = features.view_maps(photos.shape, 3, 0, flip=True, rotation=15, zoom=0.15)
+    maps = features.view_maps(photos, 3, 0, flip=True, rotation=15, zoom=0.15)
     for view in maps:
         straight = features.change(photos, view).numpy()
         mirrored = features.change(photos, gains.mirror(view, 32)).numpy()

@@ -98,8 +98,9 @@ def test_a_file_that_may_not_be_read(light_classifier, monkeypatch):
 
 def test_names_are_shown_without_codes_for_the_terminal(light_classifier, tmp_path, capsys):
     path = Path(shutil.copy(light_classifier, tmp_path / "model.keras"))
-    names = b'{"class_names": ["\\u001b[2Jdark\\nP(x)", "\\u202elight"]}'
-    rewritten(path, lambda members: members.update({"classes.json": names}))
+    names = ["\u001b[2Jdark\nP(x)", "\u202elight"]
+    card = json.dumps({"class_names": names, "positive": names[1]}).encode()
+    rewritten(path, lambda members: members.update({"classes.json": card}))
     photo = tmp_path / "a\x1b[2J\n.png"
     keras.utils.save_img(photo, np.zeros((50, 50, 3)))
     (tmp_path / "b\x1b\n.png").write_bytes(b"no photo")

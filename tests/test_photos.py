@@ -311,7 +311,7 @@ def folder(tmp_path):
 def test_loading(folder):
     drawn, loaded = draw(6, size=40), load_photos(folder, 40)
     assert loaded.files == drawn.files == tuple(sorted(loaded.files))
-    assert loaded.class_names == ("class a", "class b")
+    assert loaded.class_names == ("class b", "class a")
     assert (loaded.images == drawn.images).all()
     assert loaded.images.dtype == np.uint8
     assert (loaded.labels == drawn.labels).all()
@@ -320,20 +320,34 @@ def test_loading(folder):
     assert len(loaded) == 12
 
 
-def test_positive_moves_a_class_to_the_front(folder):
+def test_the_positive_class_has_label_1(folder):
+    """As Keras's sigmoid(logit) is of label 1. Which one it is moves no photo."""
     plain, moved = load_photos(folder, 16), load_photos(folder, 16, positive="class b")
-    assert moved.class_names == ("class b", "class a")
+    assert plain.class_names == ("class b", "class a")
+    assert moved.class_names == ("class a", "class b")
     for loaded in (plain, moved):
         for file, label in zip(loaded.files, loaded.labels, strict=True):
             assert file.startswith(loaded.class_names[label] + "/")
-    assert sorted(plain.files) == sorted(moved.files)
+    assert plain.files == moved.files
+
+
+@given(st.sets(st.text(min_size=1), min_size=2, max_size=6), st.data())
+def test_classes_are_sorted_but_for_the_positive_one(names, data):
+    named = data.draw(st.sampled_from([None, *sorted(names)]))
+    found = photos.ordered(names, named)
+    assert sorted(found) == sorted(names)
+    positive = named or sorted(names)[0 if len(names) == 2 else 1]
+    assert found[1] == positive
+    others = [name for name in found if name != positive]
+    assert others == sorted(others)
 
 
 def test_nested_folders_belong_to_their_class(folder):
     (folder / "class a" / "summer" / "2024").mkdir(parents=True)
     quarters().save(folder / "class a" / "summer" / "2024" / "deep.png")
     loaded = load_photos(folder, 16)
-    assert loaded.labels[loaded.files.index("class a/summer/2024/deep.png")] == 0
+    deep = loaded.labels[loaded.files.index("class a/summer/2024/deep.png")]
+    assert loaded.class_names[deep] == "class a"
 
 
 def test_what_computers_leave_behind_is_neither_class_nor_photo(folder):

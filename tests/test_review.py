@@ -169,7 +169,7 @@ def test_a_subset_keeps_its_decisions(folder):
 def test_the_positive_class_may_be_another(folder):
     decide(load_photos(folder, SIZE), {"class a/003.png": "class b"})
     reviewed = load_photos(folder, SIZE, positive="class b")
-    assert reviewed.labels[reviewed.files.index("class a/003.png")] == 0
+    assert reviewed.labels[reviewed.files.index("class a/003.png")] == 1
     assert reviewed.corrected == ("class a/003.png",)
 
 

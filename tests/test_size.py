@@ -174,7 +174,7 @@ def test_made_photos(tmp_path):
     assert one.sums == two.sums
     sides = np.abs(np.diff(one.images[:].astype(int), axis=2)).mean(axis=(1, 2, 3))
     down = np.abs(np.diff(one.images[:].astype(int), axis=1)).mean(axis=(1, 2, 3))
-    right = ((sides > down) == (one.labels == 0)).mean()
+    right = ((sides > down) == (one.labels == 1)).mean()
     assert 0.8 < right < 0.97
 
 

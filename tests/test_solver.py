@@ -37,7 +37,7 @@ def gradient(kernel, bias, rows, labels, strength):
     each logit speaks for a class.
     """
     p = training.probabilities(rows @ kernel + bias)
-    off = (p - np.eye(p.shape[1])[labels])[:, : kernel.shape[1]]
+    off = (p - np.eye(p.shape[1])[labels])[:, -kernel.shape[1] :]
     return rows.T @ off + strength * kernel, off.sum(axis=0)
 
 
@@ -89,7 +89,7 @@ def test_gradient_descent_comes_to_the_same_place(classes):
         with tf.GradientTape() as tape:
             logits = head(inputs)
             if classes == 2:
-                targets = (labels == 0).astype(np.float32)[:, None]
+                targets = labels.astype(np.float32)[:, None]
                 entropy = keras.losses.binary_crossentropy(targets, logits, from_logits=True)
             else:
                 entropy = keras.losses.sparse_categorical_crossentropy(labels, logits, True)
@@ -112,7 +112,7 @@ def test_one_logit_is_two_at_twice_the_strength(seed, strength):
     """Two logits share the kernel, half of it each, with opposite signs: half the Σ kernel²."""
     views, labels = some_photos(2, 30, 10, seed)
     kernel, bias = solver.solve(views[0], labels, 2, strength)
-    two = np.hstack([kernel, -kernel]) / 2, np.hstack([bias, -bias]) / 2
+    two = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2
     by_kernel, by_bias = gradient(*two, views[0], labels, 2 * strength)
     assert np.abs(by_kernel).max() < 1e-5
     assert np.abs(by_bias).max() < 1e-5

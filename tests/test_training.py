@@ -26,14 +26,14 @@ logits = st.floats(-1e4, 1e4, width=32)
 
 
 @given(st.lists(logits, min_size=1, max_size=20))
-def test_one_logit_speaks_for_class_0(values):
+def test_one_logit_is_of_label_1_as_keras_has_it(values):
     p = probabilities(np.array(values)[:, None])
     assert p.shape == (len(values), 2)
     assert p.sum(axis=1) == pytest.approx(np.ones(len(values)))
-    for value, (first, second) in zip(values, p, strict=True):
-        assert (first >= second) == (value >= 0) or abs(value) < 1e-15
+    for value, (other, positive) in zip(values, p, strict=True):
+        assert (positive >= other) == (value >= 0) or abs(value) < 1e-15
         if abs(value) < 30:
-            assert first == pytest.approx(1 / (1 + math.exp(-value)), rel=1e-9)
+            assert positive == pytest.approx(1 / (1 + math.exp(-value)), rel=1e-9)
 
 
 @given(st.lists(st.lists(logits, min_size=3, max_size=3), min_size=1, max_size=20))
@@ -181,7 +181,7 @@ def test_bright_is_told_from_dark(pooled, photos, turned):
     assert history.val_loss[history.best] < history.val_loss[0]
     values = predict_logits(head, pooled[0, 1::2])
     assert values.dtype == np.float32
-    assert ((values[:, 0] > 0) == (photos.labels[1::2] == 0)).all()
+    assert ((values[:, 0] > 0) == (photos.labels[1::2] == 1)).all()
     p = probabilities(values)
     assert (p.argmax(axis=1) == photos.labels[1::2]).all()
     assert history.val_accuracy[history.best] == 1
