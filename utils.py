@@ -19,12 +19,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from mobilenet import BUILD, explain, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
-    BLUE,
     GREEN,
     GREY,
     RED,
     WIDEST,
     class_colour,
+    ink,
     new_figure,
     printable,
     short,
@@ -176,10 +176,9 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
         width = np.array([c[k] for c in counts.values()])
         bars = axes.barh(list(parts), width, left=left, color=class_colour(k))
         legend.append(bars)
-        ink = "white" if class_colour(k) in (BLUE, GREY) else "black"
         share = width / sum(counts.values()).sum()
         fits = [n if part > 0.02 else "" for n, part in zip(width, share, strict=True)]
-        look = {"fontsize": 10, "color": ink, "fontweight": "bold"}
+        look = {"fontsize": 10, "color": ink(class_colour(k)), "fontweight": "bold"}
         axes.bar_label(bars, fits, label_type="center", **look)
         left += width
     axes.invert_yaxis()

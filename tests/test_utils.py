@@ -207,12 +207,15 @@ def test_shown_figures_carry_their_alt_text(outputs, name, kind):
     made = FIGURES[name]()
     assert utils.show(made) is None
     (output,) = outputs
-    alt = made.get_label()
-    assert output["metadata"] == {kind: {"alt": alt}}
-    assert output["data"]["text/plain"] == alt
-    picture = Image.open(io.BytesIO(base64.b64decode(output["data"][kind])))
+    alt, shown = made.get_label(), output["metadata"][kind]
+    assert list(output["metadata"]) == [kind]
+    assert shown["alt"] == output["data"]["text/plain"] == alt
+    coded = base64.b64decode(output["data"][kind])
+    picture = Image.open(io.BytesIO(coded))
     width, height = made.get_size_inches() * canvas.DPI
-    assert picture.size == (int(width), int(height))
+    assert (shown["width"], shown["height"]) == pytest.approx((width, height), abs=1)
+    assert picture.size == pytest.approx((2 * width, 2 * height), abs=2), "sharp"
+    assert len(coded) <= canvas.BYTES
     assert np.asarray(picture.convert("L")).std() > 5
 
 
