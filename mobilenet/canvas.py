@@ -104,14 +104,15 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Display a table, with plain text for where no table can be shown. Cells are written as is."""
+    """Display a table of Markdown cells; as plain text, without bold, where none can be shown."""
     from IPython.display import display
 
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    bare = [[cell.replace("**", "") for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*bare, strict=True)]
     plain = "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        for line in bare
     )
     lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     lines.insert(1, ["---"] * len(header))
