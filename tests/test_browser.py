@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from copies import NOTEBOOKS, code_cells, copy_small
 
-from mobilenet import BUILD, ROOT
+from mobilenet import BUILD, ROOT, canvas
 
 pytestmark = pytest.mark.browser
 
@@ -203,7 +203,7 @@ def check_seen(page, cells: list) -> None:
     small = [  # and with it the text of 9 points
         f"{one['natural']} px wide, shown in {one['shown']:.0f} px: {alt}"
         for one, alt in zip(browser.pictures(page), told, strict=True)
-        if one["shown"] < one["natural"] - 1
+        if one["shown"] < one["natural"] / canvas.SHARP - 1
     ]
     assert not small, "\n".join(small)
 

@@ -28,7 +28,7 @@ from notebooks import run
 
 IN_THE_RUN = [name for name in NOTEBOOKS if name not in run.ON_CALL]
 MEGABYTE = 1e6
-WIDEST, TALLEST = canvas.WIDEST * 96, 7 * 96  # inches at 96 dots each
+WIDEST, TALLEST = canvas.WIDEST * canvas.DPI, 7 * canvas.DPI  # pixels of the page
 
 
 def read(name: str) -> nbformat.NotebookNode:
@@ -116,10 +116,13 @@ def check_outputs(notebook, size: int) -> None:
             assert "warning" not in text.lower()
             for kind, data in output.get("data", {}).items():
                 if kind.startswith("image/"):
-                    assert output.metadata[kind]["alt"].strip()
+                    shown = output.metadata[kind]
+                    assert shown["alt"].strip()
+                    assert 0 < shown["width"] <= WIDEST
+                    assert 0 < shown["height"] <= TALLEST
                     width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
-                    assert width <= WIDEST
-                    assert height <= TALLEST
+                    assert width // canvas.SHARP == shown["width"], "as sharp as a good screen"
+                    assert height // canvas.SHARP == shown["height"]
 
 
 # --- Executed ---
