@@ -94,13 +94,13 @@ def find_folder() -> tuple[Path, str]:
             raise UserError(
                 f"PHOTOS names {named}, which is no folder: set it to a folder of class folders."
             )
-        return folder, "Photos: the folder that PHOTOS names."
+        return folder, "Photos: the folder named by PHOTOS."
     for name, line in (
-        ("photos", "Photos: dataset/photos/ (set PHOTOS to a folder of class folders for yours)."),
+        ("photos", "Photos: dataset/photos/ (to use your own, set PHOTOS to their folder)."),
         (
             "rendered",
-            "Photos: none, but drawn pictures, dataset/rendered/ (`make photos` fetches 327 real "
-            "ones; set PHOTOS to a folder of class folders for yours).",
+            "Pictures: the bundled drawings in dataset/rendered/ (run `make photos` for 327 real "
+            "photos, or set PHOTOS to a folder of your own).",
         ),
     ):
         folder = ROOT / "dataset" / name
