@@ -65,8 +65,6 @@ from mobilenet.photos import (
     Photos,
     find_folder,
     load_photos,
-    load_split,
-    save_split,
     split,
 )
 from mobilenet.training import History, Result
@@ -89,7 +87,6 @@ __all__ = [
     "learning_curves",
     "levels_plot",
     "load_photos",
-    "load_split",
     "loss_by_rate_plot",
     "losses_plot",
     "neighbour_grid",
@@ -102,7 +99,6 @@ __all__ = [
     "read_photo",
     "reliability_plot",
     "run_curves",
-    "save_split",
     "shares_plot",
     "show",
     "show_runs",
