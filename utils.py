@@ -51,6 +51,7 @@ from mobilenet.device_figures import (
     steps_plot,
 )
 from mobilenet.files import write_json
+from mobilenet.layer_figures import channels_plot, separable_plot
 from mobilenet.photo_figures import (
     changed_grid,
     confusion_photos,
@@ -84,6 +85,7 @@ __all__ = [
     "Photos",
     "bits_plot",
     "changed_grid",
+    "channels_plot",
     "clarity_plot",
     "class_colour",
     "clip_plot",
@@ -105,6 +107,7 @@ __all__ = [
     "ratio_plot",
     "read_photo",
     "save_split",
+    "separable_plot",
     "shares_plot",
     "show",
     "show_table",
