@@ -116,14 +116,15 @@ def passages_plot(points: np.ndarray, passages: dict) -> Figure:
         f"{n} dimensions ({one.intact.mean():.0%} of the points intact)"
         for n, one in passages.items()
     )
-    figure, panels = new_figure(WIDEST, 2.1, alt + ".", 1, 1 + len(passages))
+    figure, panels = new_figure(WIDEST, 2.45, alt + ".", 1, 1 + len(passages))
     whole = np.ones(len(points), bool)
     shown = {"before": (points, whole)}
-    shown |= {f"{n} dimensions": (one.back, one.intact) for n, one in passages.items()}
+    for n, one in passages.items():
+        shown[f"{n} dimensions\n{one.intact.mean():.0%} intact"] = one.back, one.intact
     for axes, (title, (dots, intact)) in zip(panels, shown.items(), strict=True):
         axes.scatter(*dots[intact].T, s=5, color=BLUE, label="intact")
         axes.scatter(*dots[~intact].T, s=12, color=RED, marker="x", linewidth=1, label="flattened")
-        axes.set_title(title, fontsize=11)
+        axes.set_title(title, fontsize=10.5)
         axes.set(xticks=[], yticks=[])
         axes.margins(0.1)
         axes.set_box_aspect(1)
@@ -133,7 +134,7 @@ def passages_plot(points: np.ndarray, passages: dict) -> Figure:
 
 
 def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
-    """Training loss in nats by step, a curve for each name."""
+    """Return the training loss by step, a curve for each name."""
     told = "; ".join(f"{name} from {one[0]:.2f} to {one[-1]:.2f}" for name, one in losses.items())
     figure, axes = new_figure(7, 3.2, f"Training loss by step: {told}.")
     looks = zip((BLUE, RED, GREEN), ("-", "--", ":"), strict=True)
@@ -142,7 +143,7 @@ def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step, from 0", fontsize=11)
-    axes.set_ylabel("cross-entropy, nats", fontsize=11)
+    axes.set_ylabel("training loss", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=11)
     return figure
@@ -166,11 +167,14 @@ def clip_plot(largest: dict[str, float]) -> Figure:
 
 
 def shares_plot(shares: dict[str, dict[str, tuple[float, float]]]) -> Figure:
-    """Share of multiply-adds beside share of time, by kind of layer, a panel for each network.
+    """Return bars of the share of multiply-adds beside the share of time, by kind of layer, a panel
+    for each network. Kinds that have less than a fortieth of both everywhere are left out.
 
     shares maps a network to {kind: (share of multiply-adds, share of time)}, each in [0, 1].
     """
     kinds = list(dict.fromkeys(kind for network in shares.values() for kind in network))
+    most = {kind: max(max(one.get(kind, (0, 0))) for one in shares.values()) for kind in kinds}
+    kinds = [kind for kind in kinds if most[kind] >= 1 / 40]
     told = "; ".join(
         f"{name}: " + ", ".join(f"{kind} {a:.0%} and {b:.0%}" for kind, (a, b) in one.items())
         for name, one in shares.items()

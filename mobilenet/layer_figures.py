@@ -46,22 +46,25 @@ def channels_plot(photo: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure:
     vary most over the photo, in the order of their numbers, from black, the lowest, to white.
     """
     shapes = ", ".join(f"{name} ({one.shape[0]} × {one.shape[1]})" for name, one in maps.items())
-    alt = f"A photo, and {CHANNELS} channels of what a network made of it, a row each: {shapes}."
-    figure, axes = new_figure(
-        WIDEST, 0.1 + 1.25 * len(maps), alt, len(maps), 1 + CHANNELS, squeeze=False
-    )
-    for one in axes.ravel():
-        one.set_axis_off()
-    for row, (name, values) in zip(axes, maps.items(), strict=True):
-        height, width, count = values.shape
-        most = np.sort(np.argsort(-values.std(axis=(0, 1)), kind="stable")[:CHANNELS])
-        for one, k in zip(row[1:], most, strict=False):
+    alt = f"A picture, and {CHANNELS} channels of what a network made of it, a row each: {shapes}."
+    ratios = {"width_ratios": [2, *CHANNELS * [1]], "squeeze": False}
+    height = max(1.9, 0.2 + 1.08 * len(maps))
+    figure, axes = new_figure(WIDEST, height, alt, len(maps), 1 + CHANNELS, **ratios)
+    grid = axes[0, 0].get_gridspec()
+    for one in axes[:, 0]:
+        one.remove()
+    whole = figure.add_subplot(grid[:, 0])
+    whole.imshow(photo)
+    whole.set_title("the picture", fontsize=10)
+    for row, (name, values) in zip(axes[:, 1:], maps.items(), strict=True):
+        most = np.argsort(-values.std(axis=(0, 1)), kind="stable")[:CHANNELS]
+        for one, k in zip(row, np.sort(most), strict=False):
             _map(one, values[..., k], f"{k}")
-            one.set_axis_on()
-            one.set(xticks=[], yticks=[])
-        said = f"{name}\n{height} × {width}\n{count} channels"
-        row[0].text(0.5, 0.5, said, ha="center", va="center", fontsize=10)
-        row[0].set(xlim=(0, 1), ylim=(0, 1))
+        for one in row[len(most) :]:
+            one.set_axis_off()
+        row[0].set_ylabel(f"{name}\n{values.shape[0]} × {values.shape[1]}", fontsize=10)
+    for one in figure.axes:
+        one.set(xticks=[], yticks=[])
     return figure
 
 
