@@ -50,6 +50,7 @@ from mobilenet.device_figures import (
     steps_plot,
 )
 from mobilenet.files import write_json
+from mobilenet.layer_figures import channels_plot, separable_plot
 from mobilenet.photo_figures import (
     changed_grid,
     confusion_photos,
@@ -76,6 +77,7 @@ __all__ = [
     "Photos",
     "bits_plot",
     "changed_grid",
+    "channels_plot",
     "clarity_plot",
     "class_colour",
     "clip_plot",
@@ -99,6 +101,7 @@ __all__ = [
     "read_photo",
     "reliability_plot",
     "run_curves",
+    "separable_plot",
     "shares_plot",
     "show",
     "show_runs",
