@@ -24,6 +24,7 @@ from mobilenet.canvas import (
     class_colour,
     ink,
     new_figure,
+    percent,
     printable,
     short,
     show,
@@ -39,6 +40,7 @@ from mobilenet.cost_figures import (
     time_against_multiply_adds_plot,
     top1_plot,
 )
+from mobilenet.crowd_figures import confusion_photos, feature_map
 from mobilenet.curve_figures import learning_curves, loss_by_rate_plot, run_curves, show_runs
 from mobilenet.decoding import read_photo
 from mobilenet.device_figures import (
@@ -53,8 +55,6 @@ from mobilenet.files import write_json
 from mobilenet.layer_figures import channels_plot, separable_plot
 from mobilenet.photo_figures import (
     changed_grid,
-    confusion_photos,
-    feature_map,
     grad_cam_rows,
     neighbour_grid,
     own_grid,
@@ -131,7 +131,7 @@ def describe(photos: Photos) -> str:
     counts = np.bincount(groups)
     if alike := np.flatnonzero(counts > 1).tolist():
         lines.append(
-            f"{counts[alike].sum()} photos show a picture that is there more than once; the split "
+            f"{counts[alike].sum()} photos show a picture that occurs more than once; the split "
             "and the folds keep them together."
         )
     for group in alike[:10]:
@@ -190,7 +190,7 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
 
 
 def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
-    """Bars: how many photos of each class each part holds."""
+    """Return bars: how many photos of each class each part holds."""
     names = photos.class_names
     counts = {
         part: np.bincount(photos.labels[i], minlength=len(names)) for part, i in parts.items()
@@ -218,11 +218,11 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
 
 
 def class_bars(shares: dict[str, float], title: str, alt: str) -> Figure:
-    """Horizontal bars of shares in [0, 1] by name, the largest on top."""
+    """Return horizontal bars of shares in [0, 1] by name, the largest on top."""
     ranked = sorted(shares.items(), key=lambda item: item[1])
     figure, axes = new_figure(7, 0.9 + 0.3 * len(ranked), alt)
     bars = axes.barh([name for name, _ in ranked], [share for _, share in ranked], color=GREY)
-    axes.bar_label(bars, fmt="{:.0%}", padding=3, fontsize=10)
+    axes.bar_label(bars, [percent(share) for _, share in ranked], padding=3, fontsize=10)
     axes.set_title(title, fontsize=11)
     axes.set_xlim(0, 1.1)
     axes.set_xticks([])
@@ -243,7 +243,9 @@ def own_words(own: OwnPhotos) -> str:
     lines = [f"{own.place}: {count} photo{'' if count == 1 else 's'} read."]
     if count:
         if odd:
-            lines.append(f"⚠ unlike the training photos: {odd} of {count}, believe no P of theirs.")
+            lines.append(
+                f"⚠ unlike the training photos: {odd} of {count}, do not trust their probabilities."
+            )
         if count > shown:
             lines.append(f"The first {shown} are shown, {count - shown} more are not.")
     elif not own.left_out:

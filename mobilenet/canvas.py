@@ -30,8 +30,8 @@ BOLD = FontProperties(weight="bold")
 DPI = 96  # pixels of a page in an inch: a point is then the size that a browser gives it
 SHARP = 2  # pixels of a picture for one of the page, as screens of high resolution have
 COLOURS = 2048  # in a picture; with more it is kept as it is, with fewer in a palette of 256
-QUALITIES = (80, 70, 60, 50)  # of a JPEG, the first with which it has at most BYTES
-BYTES = 170_000  # so that a notebook with seven pictures of photos stays below 1.5 MB
+QUALITIES = (80, 70, 60, 50, 40)  # of a JPEG, the first with which it has at most BYTES
+BYTES = 160_000  # so that a notebook with seven pictures of photos stays below 1.5 MB
 
 
 def class_colour(label: int) -> str:

@@ -81,9 +81,7 @@ def loss_by_rate_plot(rates: Sequence[float], losses: Sequence[float], start: fl
         7, 3.6, f"Validation loss by learning rate, {start:.3f} before; {', '.join(told)}."
     )
     axes.axhline(start, color=GREY, linestyle="--", label="before fine-tuning")
-    beside = (
-        np.convolve(held, [1, 1, 1], "same") > 0
-    )  # the line runs to the first cross, no further
+    beside = np.convolve(held, [1, 1, 1])[1:-1] > 0  # the line runs to the first cross, no further
     axes.plot(rates, np.where(held, losses, np.where(beside, top, np.nan)), "-", color="black")
     axes.plot(rates[held], losses[held], "o", color="black", ms=5)
     if held.any():
