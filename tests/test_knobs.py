@@ -65,6 +65,7 @@ OTHERS = {
         "EPOCHS": "9",
         "LEARNING_RATE": "1e-2",
         "DROPOUT": "0.7",
+        "MY_PHOTO": '"my_photos/umbrella.jpg"',
     },
     "04_fine_tuning": {
         "CUT": '"block_14_expand"',
