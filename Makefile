@@ -8,7 +8,7 @@ CLUSTER := .venv/ready-cluster
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help run lab phone check test test-browser test-faults test-device test-cluster audit notebooks \
+.PHONY: help run lab phone check test test-browser test-faults test-device test-cluster audit notebooks real-results \
   bench photos figures rendered clean
 
 help: ## this list
@@ -53,6 +53,9 @@ audit: $(DEV) ## list known vulnerabilities of what is installed
 notebooks: $(RUN) $(DEVICE) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep 07
+
+real-results: $(RUN) $(DEVICE) ## run on the real photos, then put the results into the notebooks' boxes
+	@$(BIN)/python notebooks/real_results.py
 
 bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
 	@$(BIN)/python -m mobilenet.bench

@@ -144,7 +144,8 @@ class Lesson:
             return
         cell, self.cell, number = self.cell, None, result.execution_count
         self.seconds.append(time.perf_counter() - self.start)
-        origin = self._origin(self._reads(cell.read.union(*cell.functions.values())), number)
+        inside = set().union(*cell.functions.values()) - (cell.assigned - cell.read)
+        origin = self._origin(self._reads(cell.read | inside), number)
         plain = self._origin(self._reads(cell.read), number)  # of what reads only when it is called
         there = {name for name in cell.assigned if name in self.names and not name.isupper()}
         if result.error_in_exec:

@@ -37,15 +37,25 @@ TELL = {
     },
     "04_fine_tuning": {
         "fine_tuning": "loss",
-        "tuned": "f'Frozen {frozen}. Fine-tuned {fine_tuned}.'",
+        "wrong": "table(('way', 'validation loss', 'validation accuracy'), rows)",
+        "rates": "f'the dip is at a learning rate of {RATES[int(np.argmin(after))]:g}.'",
+        "fine_tuned": "f'Frozen {frozen}. Fine-tuned {fine_tuned}.'",
     },
 }
-FIGURES = {}
+FIGURES = {
+    "fine_tuning": "utils.learning_curves(head_history, history)",
+    "rates": "utils.loss_by_rate_plot(RATES, after, tune(rate=0.0)[0])",
+}
+TABLE = """
+def table(header, rows):
+    lines = [header, ['---'] * len(header), *rows]
+    return '\\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
+"""
 
 
 def ask(tell: dict[str, str], figures: dict[str, str], out: Path) -> nbformat.NotebookNode:
     """A cell that writes what these expressions give to files in a folder."""
-    lines = ["import json, pathlib", f"out = pathlib.Path({str(out)!r})"]
+    lines = ["import json, pathlib", TABLE, f"out = pathlib.Path({str(out)!r})"]
     values = ", ".join(f"{key!r}: str({code})" for key, code in tell.items())
     lines.append(f"(out / 'told.json').write_text(json.dumps({{{values}}}))")
     for key, code in figures.items():
@@ -63,7 +73,8 @@ def filled(source: str, results: dict) -> str:
 def box(key: str, results: dict) -> str:
     """A box in Markdown, between its two marks."""
     told = results["boxes"][key].strip()
-    body = f"**{results['title']}** ({results['date']}): {told}"
+    apart = "\n\n" if told.startswith("|") else " "  # a table begins a paragraph
+    body = f"**{results['title']}** ({results['date']}):{apart}{told}"
     lines = [f"<!-- real: {key} -->", *(f"> {line}".rstrip() for line in body.splitlines())]
     if key in results["pictures"]:
         alt = results["pictures"][key].replace('"', "'")

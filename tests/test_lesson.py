@@ -116,6 +116,14 @@ def test_a_function_reads_the_knob_of_now(shell):
     assert shell.user_ns["found"] == 2
 
 
+def test_a_function_reads_what_its_own_cell_assigns(shell):
+    cells = "table = [RATE]\n\n\ndef f():\n    return table\n\n\nmade = f()", "found = made"
+    assert run(shell, "RATE = 1", *cells).success
+    refused(shell, "RATE = 2", cells[1])
+    assert run(shell, *cells).success
+    assert shell.user_ns["found"] == [2]
+
+
 def test_training_on_is_told_from_which_cell_to_begin(shell):
     """The cell that trains what another made reads its own result: run the other first."""
     model = "from types import SimpleNamespace\nmodel = SimpleNamespace(fit=lambda epochs: None)"
