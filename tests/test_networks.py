@@ -179,8 +179,7 @@ def test_the_networks_on_the_page_are_those_of_networks(kind, alpha, page):
     assert np.array_equal(below(photos), same(photos))
 
 
-def test_the_tables_on_the_page_are_those_of_networks(page):
-    assert tuple(page["v1_body"]) == networks.V1_BODY
+def test_the_table_and_the_rounding_on_the_page_are_those_of_networks(page):
     assert tuple(page["stages"]) == networks.V2_BODY
     for channels in np.arange(0, 2000, 0.7):
         assert page["round_channels"](channels) == networks.make_divisible(channels)

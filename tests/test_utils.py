@@ -10,6 +10,7 @@ import pytest
 from figure_contract import FigureContract
 from matplotlib.figure import Figure
 from PIL import Image
+from test_layer_figures import FIGURES as LAYERS
 from test_looking import FIGURES as LOOKING
 from test_looking import some_photos
 from test_quantizing import FIGURES as ROUNDED
@@ -125,7 +126,7 @@ def test_every_public_plot_is_drawn_here():
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
-    drawn = FIGURES | LOOKING | TRUST | OF_ONES_OWN | ROUNDED
+    drawn = FIGURES | LAYERS | LOOKING | TRUST | OF_ONES_OWN | ROUNDED
     assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
 
 
