@@ -54,7 +54,7 @@ def convert(
     photos: np.ndarray | None = None,
     **about: Any,
 ) -> bytes:
-    """The content of a `.tflite` file that answers as a classifier does.
+    """Return the content of a `.tflite` file that answers as a classifier does.
 
     model: RGB (B, size, size, 3) from 0 to 255 to logits, as `classifier.load` gives it. quantize:
     one of KINDS. photos: for int8, uint8 (N, size, size, 3), of those that it was trained on; MOST
@@ -111,7 +111,7 @@ def convert(
 
 
 def _with_probabilities(model: Any, dtype: str) -> Any:
-    """A classifier, folded, from one photo of this type to the probabilities of its classes."""
+    """Return a classifier, folded, from one photo of this type to probabilities of its classes."""
     photo = keras.Input(model.input_shape[1:], batch_size=1, dtype=dtype, name="photo")
     logits = fold(model)(keras.ops.cast(photo, "float32"), training=False)
     if logits.shape[1] == 1:  # two classes: the second one's logit is 0
@@ -129,9 +129,9 @@ def _frozen(whole: Any) -> Any:
 
 
 def _samples(photos: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Photos as the converter wants them. The first has a black and a white pixel, so that the
-    range of the input is 0 to 255 and its 8 bits are the photo's own; scaled to [-1, 1] inside,
-    some 170 of the 256 levels differ, and finer ones made no measurable difference.
+    """Yield photos as the converter wants them. The first has a black and a white pixel, so that
+    the range of the input is 0 to 255 and its 8 bits are the photo's own; scaled to [-1, 1]
+    inside, some 170 of the 256 levels differ, and finer ones made no measurable difference.
     """
     for i, photo in enumerate(progress(photos, len(photos), "Calibration")):
         sample = photo[None].astype(np.float32)
@@ -157,7 +157,7 @@ class _Sharing(flatbuffers.Builder):
 
 
 def _packed(data: bytes, card: dict[str, Any]) -> bytes:
-    """A model with a card in its metadata, which ends with the file's sha256."""
+    """Return a model with a card in its metadata, which ends with the file's sha256."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
@@ -197,7 +197,7 @@ def save(path: Path, data: bytes) -> None:
 
 
 def training_photos(size: int, class_names: Sequence[str], card: dict[str, Any]) -> np.ndarray:
-    """The photos that a classifier was trained on, uint8 (N, size, size, 3), from those in use.
+    """Return the photos in use that a classifier was trained on, uint8 (N, size, size, 3).
 
     They are split as its card says; if it says nothing, as notebook 3 did last, else by seed 0.
     Raises UserError if they are photos of other classes, or not those of the training, or if what
