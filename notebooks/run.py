@@ -3,7 +3,7 @@
     python notebooks/run.py [--keep] [NAME…]
 
 Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. NAME is a notebook,
-07 or 07_to_a_phone: then these alone are executed, and there is no scoreboard. With --keep the
+06 or 06_to_a_phone: then these alone are executed, and there is no scoreboard. With --keep the
 outputs are then put into the notebooks beside this file; that is for the drawn pictures alone,
 since photos belong to whoever took them, with the bundled backbone, which everyone has, and with an
 empty memory of runs.
@@ -30,7 +30,7 @@ from mobilenet.files import alone, replacing, write_json
 
 HERE = ROOT / "notebooks"
 ENTRIES = ("baseline", "head", "solved", "fine_tuned", "head_folds", "solved_folds")
-ON_CALL = ("07_to_a_phone",)  # need more than requirements.txt: executed only where they are named
+ON_CALL = ("06_to_a_phone",)  # need more than requirements.txt: executed only where they are named
 
 
 def notebooks() -> list[Path]:
@@ -205,7 +205,7 @@ def main() -> int:
     )
     parser.add_argument("--keep", action="store_true", help="put the outputs into notebooks/")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="these alone, without a scoreboard (07, say)"
+        "names", nargs="*", metavar="NAME", help="these alone, without a scoreboard (06, say)"
     )
     options = parser.parse_args()
     try:
