@@ -228,13 +228,19 @@ def trials(
     """
     copy = fold(model)
     both = keras.Model(copy.input, [copy.get_layer("pool").output, copy.output])
-    inputs = photos.astype(np.float32)
-    exact, _ = both.predict(inputs, BATCH, verbose=0)
+    forward = tf.function(lambda some: both(tf.cast(some, tf.float32), training=False))
+    forward = forward.get_concrete_function(tf.TensorSpec((None, *photos.shape[1:]), tf.uint8))
+    parts = [tf.constant(photos[i : i + BATCH]) for i in range(0, len(photos), BATCH)]
+
+    def predict() -> list[np.ndarray]:
+        return [np.concatenate(outputs) for outputs in zip(*map(forward, parts), strict=True)]
+
+    exact, _ = predict()
     found = {}
     ways = [(group, whole, n) for n in bits for group in groups for whole in (False, True)]
     for group, per_channel, n in progress(ways, len(ways), "Rounded networks"):
         copy.set_weights(rounded_weights(model, per_channel, n, groups[group]))
-        pooled, logits = both.predict(inputs, BATCH, verbose=0)
+        pooled, logits = predict()
         error = float(np.linalg.norm(pooled - exact) / np.linalg.norm(exact))
         found[group, per_channel, n] = Trial(error, logits)
     return found
