@@ -179,7 +179,8 @@ def bits_plot(
         look = {"linestyle": style, "marker": mark, "ms": size, "color": colour, "label": label}
         for axes, values in zip(panels, (errors, right), strict=True):
             axes.plot(bits, [values[kind, per_channel, n] for n in bits], mfc="white", **look)
-        told.append(f"{label} " + ", ".join(f"{errors[kind, per_channel, n]:.2g}" for n in bits))
+        some = [(errors[kind, per_channel, n], right[kind, per_channel, n]) for n in bits]
+        told.append(f"{label} " + ", ".join(f"{error:.2g} ({count})" for error, count in some))
     panels[0].set_yscale("log")
     _plain_ticks(panels[0].yaxis)
     panels[0].set_title("relative error of the features", fontsize=11)
@@ -196,30 +197,35 @@ def bits_plot(
     handles = panels[1].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     figure.set_label(
-        f"Error of the features with {', '.join(map(str, bits))} bits a weight: {'; '.join(told)}."
+        f"Error of the features, and correct answers of {total}, with {', '.join(map(str, bits))} "
+        f"bits a weight: {'; '.join(told)}."
     )
     return figure
 
 
 def steps_plot(ranges: Mapping[str, np.ndarray]) -> Figure:
-    """Return a picture of the distance between two levels of 8 bits at each layer, front to back.
+    """Return a picture of the distance between two levels of 8 bits at each layer, front to back:
+    of each ReLU6, with a line to what it would be without the clip, and of each bottleneck, which
+    lies behind every other of them.
 
-    ranges: float64 (layers, 2), lowest and highest, by what is rounded, as
-    `quantizing.activation_ranges` gives them: first of each ReLU without its clip, then with it,
-    joined by a line; then of each bottleneck, which lies behind every other of them.
+    ranges: float64 (layers, 2), lowest and highest, as `quantizing.activation_ranges` gives them.
     """
-    steps = {
-        name: np.array([quantizing.grid(*pair)[0] for pair in ends])
-        for name, ends in ranges.items()
+    clipped, linear = ranges["after ReLU6"], ranges["bottleneck"]
+    open_ = np.clip(ranges["before ReLU6"], 0, None)  # what a ReLU would give
+    places, between = np.arange(len(clipped)) + 1.0, 2 * np.arange(len(linear)) + 2.5
+    looks = {
+        "ReLU, no clip": (places, open_, "^", ORANGE),
+        "ReLU6": (places, clipped, "o", BLACK),
+        "bottleneck": (between, linear, "s", GREY),
     }
-    without, within, *_ = steps.values()
+    told, found = [], {}
     figure, axes = new_figure(WIDEST, 3.8, "")
-    places = np.arange(len(without)) + 1.0
-    axes.vlines(places, within, without, color=ORANGE, linewidth=1, alpha=0.5)
-    looks = zip(((ORANGE, "^"), (BLACK, "o"), (GREY, "s")), steps.items(), strict=True)
-    for (colour, mark), (name, found) in looks:
-        where = places if len(found) == len(places) else 2 * np.arange(len(found)) + 2.5
-        axes.plot(where, found, mark, color=colour, label=name, ms=6)
+    for name, (where, ends, mark, colour) in looks.items():
+        found[name] = steps = np.array([quantizing.grid(*pair)[0] for pair in ends])
+        axes.plot(where, steps, mark, color=colour, label=name, ms=6, zorder=3)
+        told.append(f"{name} {steps.min():.3f} to {steps.max():.3f}")
+    both = found["ReLU6"], found["ReLU, no clip"]
+    axes.vlines(places, *both, color=ORANGE, linewidth=1, alpha=0.5)
     axes.axhline(6 / 255, color=BLACK, linestyle=":", label="6 / 255")
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
@@ -227,10 +233,7 @@ def steps_plot(ranges: Mapping[str, np.ndarray]) -> Figure:
     axes.set_title("distance between two levels of 8 bits", fontsize=11)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    told = "; ".join(
-        f"{name} {found.min():.3f} to {found.max():.3f}" for name, found in steps.items()
-    )
-    figure.set_label(f"Distance between two levels of 8 bits by layer: {told}.")
+    figure.set_label(f"Distance between two levels of 8 bits by layer: {'; '.join(told)}.")
     return figure
 
 

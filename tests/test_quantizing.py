@@ -306,8 +306,12 @@ FIGURES = {
     "bits_plot, two": lambda: of_bits((16, 2)),
     "steps_plot": lambda: utils.steps_plot(
         {
-            name: np.stack([np.full(n, low), np.linspace(4, top, n)], axis=1)
-            for name, n, low, top in (("a", 35, 0, 60), ("b", 35, 0, 6), ("c", 17, -30, 40))
+            where: np.stack([np.full(n, low), np.linspace(4, top, n)], axis=1)
+            for where, n, low, top in (
+                ("before ReLU6", 35, -9, 60),
+                ("after ReLU6", 35, 0, 6),
+                ("bottleneck", 17, -30, 40),
+            )
         }
     ),
     "size_time_plot": lambda: device_figures.size_time_plot(of_files(9.6, 8.9, 4.5, 2.5)),
