@@ -28,7 +28,7 @@ layers = keras.layers
 
 
 def limits(bits: int) -> tuple[int, int]:
-    """The lowest and the highest level of so many bits, −128 and 127 of 8.
+    """Return the lowest and the highest level of so many bits, −128 and 127 of 8.
 
     Raises UserError for fewer than 2 and more than 16 bits.
     """
@@ -38,7 +38,7 @@ def limits(bits: int) -> tuple[int, int]:
 
 
 def grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
-    """(scale, zero point) of levels that reach from `low` to `high` and have one at 0.
+    """Return (scale, zero point) of levels from `low` to `high`, one of which is 0.
 
     The range is widened to hold 0; where it is nothing but 0, the scale is 1. Raises UserError as
     `limits` does, and for bounds that are no numbers or in the wrong order.
@@ -52,7 +52,7 @@ def grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
 
 
 def quantize(values: Any, scale: float, zero_point: int, bits: int = 8) -> np.ndarray:
-    """The nearest levels, int32, of an array's shape; what lies beyond the last comes to the last.
+    """Return the nearest levels, int32, of an array's shape; what lies beyond the last is clipped.
 
     Within the range that `grid` was made for, no value is farther than scale / 2 from its level.
     """
@@ -61,7 +61,7 @@ def quantize(values: Any, scale: float, zero_point: int, bits: int = 8) -> np.nd
 
 
 def dequantize(levels: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
-    """What levels stand for: scale · (level − zero point), float64."""
+    """Return what levels stand for: scale · (level − zero point), float64."""
     return scale * (levels.astype(np.float64) - zero_point)
 
 
@@ -69,7 +69,7 @@ def dequantize(levels: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
 
 
 def kind_of(layer: Any) -> str | None:
-    """One of KINDS, or None if the layer has no kernel."""
+    """Return one of KINDS, or None if the layer has no kernel."""
     if isinstance(layer, layers.DepthwiseConv2D):
         return "depthwise"
     if isinstance(layer, layers.Conv2D) and layer.kernel_size == (1, 1):
@@ -78,7 +78,7 @@ def kind_of(layer: Any) -> str | None:
 
 
 def by_channel(layer: Any) -> np.ndarray:
-    """A layer's kernel as a row for each output channel: float32 (channels, weights of each).
+    """Return a layer's kernel, a row for each output channel: float32 (channels, weights of each).
 
     A depthwise kernel holds its channels in the last axis but one, every other in the last.
     """
@@ -88,8 +88,8 @@ def by_channel(layer: Any) -> np.ndarray:
 
 
 def scales(rows: np.ndarray, per_channel: bool, bits: int = 8) -> np.ndarray:
-    """The scale for each channel, float64 (channels,), so that its largest weight is the last
-    level; per tensor, that of the kernel's largest. Where all weights are 0, it is 1.
+    """Return the scale for each channel, float64 (channels,), so that its largest weight is the
+    last level; per tensor, that of the kernel's largest. Where all weights are 0, it is 1.
 
     rows: as `by_channel` gives them.
     """
@@ -100,20 +100,20 @@ def scales(rows: np.ndarray, per_channel: bool, bits: int = 8) -> np.ndarray:
 
 
 def weight_levels(rows: np.ndarray, per_channel: bool, bits: int = 8) -> np.ndarray:
-    """The nearest level of each weight, int32 (channels, weights): −127 to 127 with 8 bits, so
-    that weights and their negatives are rounded alike.
+    """Return the nearest level of each weight, int32 (channels, weights): −127 to 127 with 8 bits,
+    so that weights and their negatives are rounded alike.
     """
     return np.rint(rows / scales(rows, per_channel, bits)[:, None]).astype(np.int32)
 
 
 def rounded(rows: np.ndarray, per_channel: bool, bits: int = 8) -> np.ndarray:
-    """What the levels of weights stand for: float64 (channels, weights)."""
+    """Return what the levels of weights stand for: float64 (channels, weights)."""
     step = scales(rows, per_channel, bits)[:, None]
     return weight_levels(rows, per_channel, bits) * step
 
 
 def signal_to_noise(exact: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Decibels between numbers and their error, by row: float64 (rows,), 6 more for each bit.
+    """Return the signal-to-noise ratio by row, float64 (rows,), in decibels: 6 more for each bit.
 
     0 where all numbers of a row became 0, infinite where none is wrong.
     """
@@ -125,8 +125,8 @@ def signal_to_noise(exact: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def kernels(model: Any) -> dict[str, Any]:
-    """The layers of a network that have a kernel, by name, front to back, those of networks inside
-    it, too.
+    """Return the layers of a network that have a kernel, by name, front to back; also those of
+    networks inside it.
     """
     found = {}
     for layer in model.layers:
@@ -138,8 +138,8 @@ def kernels(model: Any) -> dict[str, Any]:
 
 
 def worst(model: Any, kind: str, bits: int = 8) -> Any:
-    """The layer of a kind that one scale for its whole kernel does most harm: the lowest median
-    over its channels of `signal_to_noise`.
+    """Return the layer of a kind to which one scale for its whole kernel does most harm: the lowest
+    median over its channels of `signal_to_noise`.
     """
     of_kind = [layer for layer in kernels(model).values() if kind_of(layer) == kind]
 
@@ -153,8 +153,8 @@ def worst(model: Any, kind: str, bits: int = 8) -> Any:
 def rounded_weights(
     model: Any, per_channel: bool, bits: int = 8, kinds: Sequence[str] = KINDS
 ) -> list[np.ndarray]:
-    """The weights of a network, as its `set_weights` takes them, the kernels of the named kinds
-    rounded. Biases stay as they are: a device keeps them in 32 bits.
+    """Return the weights of a network, as its `set_weights` takes them, with the kernels of the
+    named kinds rounded. Biases stay as they are: a device keeps them in 32 bits.
     """
     new = {}
     for layer in kernels(model).values():
@@ -168,9 +168,9 @@ def rounded_weights(
 
 
 def corrected(model: Any, photos: np.ndarray) -> Any:
-    """A copy of a folded network with its kernels rounded to 8 bits per channel, and biases that
-    make up for it: each channel's mean over these photos is what it was (Nagel et al. 2019, section
-    4.2, by photos as in appendix D).
+    """Return a copy of a folded network with its kernels rounded to 8 bits per channel, and biases
+    that make up for it: each channel's mean over these photos is what it was (Nagel et al. 2019,
+    section 4.2, by photos as in appendix D).
 
     A channel sums few rounded weights again and again, so their errors do not cancel, they move
     its mean. photos: as the model takes them, float32 (N, size, size, 3); some dozens will do.
@@ -182,7 +182,7 @@ def corrected(model: Any, photos: np.ndarray) -> Any:
 
 
 def _correct(exact: Any, copy: Any, wanted: Any, found: Any) -> tuple[Any, Any]:
-    """Both networks' outputs, of their own inputs; layer by layer, the copy's biases corrected."""
+    """Return both networks' outputs, each of its inputs; correct the copy's biases on the way."""
     tensors = {id(exact.input): (wanted, found)}
     # Of a network in a network, .input is its own; the node tells what it is given here.
     nodes = {layer.name: layer._inbound_nodes[0] for layer in exact.layers}
@@ -203,7 +203,7 @@ def _correct(exact: Any, copy: Any, wanted: Any, found: Any) -> tuple[Any, Any]:
                 other.bias.assign_sub(shift)
                 two -= shift
         tensors[id(nodes[layer.name].outputs[0])] = one, two
-        for tensor in inputs[layer.name]:  # what nobody needs any more is let go
+        for tensor in inputs[layer.name]:  # no longer needed
             left[id(tensor)] -= 1
             if not left[id(tensor)]:
                 del tensors[id(tensor)]
@@ -220,7 +220,7 @@ class Trial(NamedTuple):
 def trials(
     model: Any, photos: np.ndarray, bits: Sequence[int], groups: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, bool, int], Trial]:
-    """A classifier with its kernels rounded, asked about photos: a Trial by (group, per channel,
+    """Return what a classifier answers with its kernels rounded: a Trial by (group, per channel,
     bits). Activations and biases are exact.
 
     model: as `classifier.assemble` and then `features.fold` give it; it stays as it is. photos:
@@ -228,13 +228,19 @@ def trials(
     """
     copy = fold(model)
     both = keras.Model(copy.input, [copy.get_layer("pool").output, copy.output])
-    inputs = photos.astype(np.float32)
-    exact, _ = both.predict(inputs, BATCH, verbose=0)
+    forward = tf.function(lambda some: both(tf.cast(some, tf.float32), training=False))
+    forward = forward.get_concrete_function(tf.TensorSpec((None, *photos.shape[1:]), tf.uint8))
+    parts = [tf.constant(photos[i : i + BATCH]) for i in range(0, len(photos), BATCH)]
+
+    def predict() -> list[np.ndarray]:
+        return [np.concatenate(outputs) for outputs in zip(*map(forward, parts), strict=True)]
+
+    exact, _ = predict()
     found = {}
     ways = [(group, whole, n) for n in bits for group in groups for whole in (False, True)]
     for group, per_channel, n in progress(ways, len(ways), "Rounded networks"):
         copy.set_weights(rounded_weights(model, per_channel, n, groups[group]))
-        pooled, logits = both.predict(inputs, BATCH, verbose=0)
+        pooled, logits = predict()
         error = float(np.linalg.norm(pooled - exact) / np.linalg.norm(exact))
         found[group, per_channel, n] = Trial(error, logits)
     return found
@@ -244,8 +250,8 @@ def trials(
 
 
 def activation_ranges(model: Any, photos: np.ndarray) -> dict[str, np.ndarray]:
-    """Lowest and highest number at each layer of a MobileNetV2: float64 (layers, 2) by where,
-    "before ReLU6", "after ReLU6" and "bottleneck" (behind a block's linear projection).
+    """Return the lowest and highest number at each layer of a MobileNetV2: float64 (layers, 2), by
+    where: "before ReLU6", "after ReLU6" and "bottleneck" (behind a block's linear projection).
 
     photos: as the model takes them, float32 (N, size, size, 3) in [-1, 1].
     """

@@ -23,8 +23,8 @@ WARM = 3  # photos that are answered before any is timed
 
 
 def milliseconds(ways: Sequence[tuple[Path, int]], rounds: int) -> np.ndarray:
-    """For each (model, threads) the time of one photo, uint8 in, probabilities out, batches of 1:
-    float64 (ways, rounds).
+    """Return the time of one photo for each (model, threads): float64 (ways, rounds), from uint8 to
+    probabilities, in batches of 1.
 
     A model is a `.keras` or a `.tflite` file of this project. Raises UserError if one does not
     answer, and for fewer than one round.

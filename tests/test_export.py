@@ -141,8 +141,7 @@ def test_a_file_answers_as_the_keras_model(made, exported, name, kind):
 
 @device
 def test_any_number_of_photos_on_any_number_of_threads(made, exported):
-    new = others(made[MODELS[0]][1])
-    path = exported(MODELS[0], "int8")
+    new, path = others(made[MODELS[0]][1]), exported(MODELS[0], "int8")
     whole = litert.load(path)[0](new.images)
     for threads in (1, 2):
         compute, names, _ = litert.load(path, threads)
@@ -160,6 +159,7 @@ def test_one_photo_of_bytes_in_and_probabilities_out(exported, kind):
     assert (given["dtype"], tuple(given["shape"])) == (np.float32, (1, 5))
     # The learned photos are neither black nor white, and 8 bits are a photo's own all the same.
     assert taken["quantization"] == ((1.0, 0) if kind == "int8" else (0.0, 0))
+    assert one.get_signature_list()["serving_default"]["inputs"] == ["photo"], "as apps name it"
 
 
 @device

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import utils
-from mobilenet import UserError, classifier, features, quantizing, speed, training
+from mobilenet import UserError, classifier, device_figures, features, quantizing, speed, training
 from mobilenet.engine import keras
 
 BITS = st.integers(2, 16)
@@ -284,6 +284,13 @@ def of_bits(bits):
     return utils.bits_plot(errors, dict.fromkeys(ways, 50), 54, {"exact": 52, "commonest": 27})
 
 
+def of_files(*megabytes):
+    """Files of these sizes, all of them as fast, as `size_time_plot` takes them."""
+    names = ("Keras", "float32", "float16", "int8")
+    rows = [(1e6 * size, 3.0, "63 of 65 correct") for size in megabytes]
+    return dict(zip(names, rows, strict=True))
+
+
 FIGURES = {
     "levels_plot": lambda: utils.levels_plot(-1, 3, 3),
     "levels_plot, 2 bits": lambda: utils.levels_plot(0, 6, 2),
@@ -299,10 +306,16 @@ FIGURES = {
     "bits_plot, two": lambda: of_bits((16, 2)),
     "steps_plot": lambda: utils.steps_plot(
         {
-            name: np.stack([np.full(n, low), np.linspace(4, top, n)], axis=1)
-            for name, n, low, top in (("a", 35, 0, 60), ("b", 35, 0, 6), ("c", 17, -30, 40))
+            where: np.stack([np.full(n, low), np.linspace(4, top, n)], axis=1)
+            for where, n, low, top in (
+                ("before ReLU6", 35, -9, 60),
+                ("after ReLU6", 35, 0, 6),
+                ("bottleneck", 17, -30, 40),
+            )
         }
     ),
+    "size_time_plot": lambda: device_figures.size_time_plot(of_files(9.6, 8.9, 4.5, 2.5)),
+    "size_time_plot, all alike": lambda: device_figures.size_time_plot(of_files(1, 1, 1, 1)),
     "changed_grid": lambda: utils.changed_grid(draw(9), answers(18, 2, 0), answers(18, 2, 1)),
     "changed_grid, one": lambda: utils.changed_grid(
         draw(1, 3).subset(np.array([1])), answers(1, 3, 0), answers(1, 3, 1)
@@ -313,6 +326,15 @@ FIGURES = {
 @pytest.mark.parametrize("figure", FIGURES, indirect=True)
 class TestEveryFigure(FigureContract):
     FIGURES = FIGURES
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.floats(0.1, 10))
+def test_labels_are_apart_and_stay_inside(heights, gap):
+    found = device_figures._apart(heights, 100, gap)
+    assert (np.diff(np.sort(found)) >= gap * (1 - 1e-6)).all()
+    assert found.min() >= gap / 2 * (1 - 1e-6)
+    assert found.max() <= 100 - gap / 2 * (1 - 1e-6)
+    assert np.abs(found - heights).max() <= gap * len(heights)
 
 
 def test_photos_that_changed_come_first():
