@@ -20,8 +20,8 @@ run: $(RUN) ## set up, execute every notebook, print the scoreboard
 lab: $(RUN) ## set up, open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab $(LAB)
 
-phone: $(DEVICE) ## set up LiteRT, execute notebook 6
-	@$(BIN)/python notebooks/run.py 06
+phone: $(DEVICE) ## set up LiteRT, execute notebook 7
+	@$(BIN)/python notebooks/run.py 07
 
 test: $(DEV) ## install what tests need, check the style, run the tests
 	@$(BIN)/ruff check .
@@ -39,7 +39,7 @@ test-browser: $(DEV) $(DEVICE) ## run the notebooks in JupyterLab and Chromium (
 test-faults: $(DEV) ## kill kernels, fuzz decoding, fill memory and disk (hours)
 	@$(BIN)/python -m pytest -m faults
 
-test-device: $(DEV) $(DEVICE) ## set up LiteRT, test export and notebook 6
+test-device: $(DEV) $(DEVICE) ## set up LiteRT, test export and notebook 7
 	@$(BIN)/python -m pytest -n 2 -m device
 
 test-cluster: $(DEV) $(CLUSTER) ## set up Ray, test features of many photos, on two nodes too
@@ -52,7 +52,7 @@ audit: $(DEV) ## list known vulnerabilities of what is installed
 
 notebooks: $(RUN) $(DEVICE) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep
-	@PHOTOS= $(BIN)/python notebooks/run.py --keep 06
+	@PHOTOS= $(BIN)/python notebooks/run.py --keep 07
 
 bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
 	@$(BIN)/python -m mobilenet.bench
@@ -60,7 +60,7 @@ bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
 photos: $(RUN) ## fetch the 327 real photos into dataset/photos/ (122 MB)
 	@$(BIN)/python dataset/fetch.py
 
-figures: $(RUN) ## redraw images/, the README's guide from notebook 4 (a minute)
+figures: $(RUN) ## redraw images/ (half a minute)
 	@$(BIN)/python images/draw.py
 	@$(BIN)/python images/guide.py
 

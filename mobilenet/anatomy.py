@@ -6,7 +6,6 @@ that each kind of layer takes, to lie beside its multiply-adds.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,19 +15,6 @@ from mobilenet import cost, networks
 from mobilenet.engine import keras, tf
 
 layers = keras.layers
-
-
-def by_block(rows: Sequence[cost.Row]) -> dict[str, list[cost.Row]]:
-    """The rows of `cost.count` of a MobileNet, gathered by block: "block 3" holds its layers, a
-    layer outside of all blocks is a block of its own, by its own name.
-    """
-    blocks = {}
-    for row in rows:
-        number = re.match(r"(?:conv_dw_|conv_pw_|conv_|block_)(\d+)", row.name)
-        name = f"block {number[1]}" if number else row.name
-        name = "block 0" if row.name.startswith("expanded_conv_") else name
-        blocks.setdefault(name, []).append(row)
-    return blocks
 
 
 # --- Linear bottlenecks ---
@@ -114,7 +100,7 @@ def losses(
     labels: np.ndarray,
     steps: int,
     learning_rate: float,
-    batch: int = 64,
+    batch: int = 32,
 ) -> np.ndarray:
     """Cross-entropy of each training step, in nats: float64 (steps,). Trains `model` by
     gradient descent with momentum 0.9.
@@ -240,3 +226,14 @@ def seconds_by_kind(
         {kind: math.fsum(seconds[key] for k, key in keys if k == kind) for kind in kinds}
         for kinds, keys in zip(found, all_keys, strict=True)
     ]
+
+
+def shares(rows: Sequence[cost.Row], seconds: Mapping[str, float]) -> dict:
+    """Return the share of multiply-adds and of time that each kind of layer has, both in [0, 1].
+
+    rows: what `cost.count` says of a network; seconds: what `seconds_by_kind` says, whose kinds
+    these are. {kind: (share of multiply-adds, share of time)}; BatchNorm's and ReLU6's first is 0.
+    """
+    work, whole, clock = cost.by_kind(rows), cost.totals(rows), sum(seconds.values())
+    adds = {kind: part.multiply_adds / whole.multiply_adds for kind, part in work.items()}
+    return {kind: (adds.get(kind, 0.0), taken / clock) for kind, taken in seconds.items()}

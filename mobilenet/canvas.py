@@ -20,16 +20,37 @@ with held():
 
 # Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
-CLASS_COLOURS = (BLUE, ORANGE, "#cc79a7", "#56b4e9", "#8c6d00", GREY)
+PURPLE, SKY, YELLOW, BROWN = "#cc79a7", "#56b4e9", "#f0e442", "#8c6d00"
+# Green is right, vermilion is wrong and yellow is what was chosen, so no class has one of them.
+CLASS_COLOURS = (PURPLE, BLUE, SKY, BROWN, "#222222", GREY)
+CHOSEN = {"marker": "o", "ms": 9, "mfc": YELLOW, "mec": "black", "mew": 1.5, "ls": "none"}
 WIDEST = 8.8  # inches, what JupyterLab has beside its list of files in a window of 1280 × 800
 LETTER = 6.4  # points, the width of a usual one of 9 points
 BOLD = FontProperties(weight="bold")
-DPI = 96  # a point is then the size that a browser gives it
+DPI = 96  # pixels of a page in an inch: a point is then the size that a browser gives it
+SHARP = 2  # pixels of a picture for one of the page, as screens of high resolution have
+COLOURS = 2048  # in a picture; with more it is kept as it is, with fewer in a palette of 256
+QUALITIES = (80, 70, 60, 50, 40)  # of a JPEG, the first with which it has at most BYTES
+BYTES = 160_000  # so that a notebook with seven pictures of photos stays below 1.5 MB
 
 
 def class_colour(label: int) -> str:
-    """The colour of class number `label` in every figure; they repeat after six."""
+    """Return the colour of class number `label` in every figure; they repeat after six."""
     return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+
+
+def ink(colour: str) -> str:
+    """Return the colour of letters that are legible on a colour, "#rrggbb": white or black."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 128 else "black"
+
+
+def percent(share: float) -> str:
+    """Return a probability in words: "84 %"; one that is nearly 0 or 1 as "< 1 %" or "> 99 %"."""
+    whole = round(100 * share)
+    if share not in (0, 1) and whole in (0, 100):
+        return "> 99 %" if whole else "< 1 %"
+    return f"{whole} %"
 
 
 def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: int = 1, **subplots):
@@ -47,31 +68,51 @@ def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: in
 def show(figure: Figure) -> None:
     """Display a figure in the notebook with its label as alt text in the output's metadata.
 
-    Drawings are shown as PNG, figures that hold photos as JPEG at a fifth of the size.
+    It is drawn with SHARP × SHARP pixels for each of the page; the metadata holds the width and the
+    height at which it is shown. Drawings are PNG, figures that hold photos are JPEG.
     """
     from IPython.display import display
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    kind = "image/png"
-    if any(axes.get_gid() == "photo" for axes in figure.axes):
-        picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
-        picture.save(buffer, "JPEG", quality=85, subsampling=0)
-        kind = "image/jpeg"
+    figure.savefig(buffer, format="png", dpi=SHARP * DPI)
+    picture = Image.open(buffer).convert("RGB")
+    holds_photos = any(axes.get_gid() == "photo" for axes in figure.axes)
+    kind, coded = ("image/jpeg", _jpeg(picture)) if holds_photos else ("image/png", _png(picture))
     alt = figure.get_label()
-    data = {kind: base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
-    display(data, raw=True, metadata={kind: {"alt": alt}})
+    data = {kind: base64.b64encode(coded).decode(), "text/plain": alt}
+    size = {"width": picture.width // SHARP, "height": picture.height // SHARP}
+    display(data, raw=True, metadata={kind: {"alt": alt, **size}})
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    """A picture as JPEG of at most BYTES, or of the lowest quality."""
+    for quality in QUALITIES:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+        if buffer.tell() <= BYTES:
+            break
+    return buffer.getvalue()
+
+
+def _png(picture: Image.Image) -> bytes:
+    """A picture as PNG, with a palette, which takes half the bytes, if that is seen by nobody."""
+    if picture.getcolors(COLOURS):
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Display a table, with plain text for where no table can be shown. Cells are written as is."""
+    """Display a table of Markdown cells; as plain text, without bold, where none can be shown."""
     from IPython.display import display
 
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    bare = [[cell.replace("**", "") for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*bare, strict=True)]
     plain = "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        for line in bare
     )
     lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     lines.insert(1, ["---"] * len(header))

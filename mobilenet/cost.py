@@ -91,14 +91,6 @@ def separable(d_k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float
     return Cost(first.multiply_adds + second.multiply_adds, first.parameters + second.parameters)
 
 
-def ratio(d_k, n):
-    """Separable over standard, 1/N + 1/D_K²: of multiply-adds and of parameters alike.
-
-    M and D_F have cancelled out. d_k and n are numbers from 1 up, or arrays that broadcast.
-    """
-    return 1 / n + 1 / d_k**2
-
-
 # --- Any Keras model ---
 
 
@@ -229,33 +221,6 @@ def by_kind(rows: Sequence[Row]) -> dict[str, Cost]:
     """The totals of each of KINDS that occurs, in that order."""
     found = {kind: [row for row in rows if row.kind == kind] for kind in KINDS}
     return {kind: totals(some) for kind, some in found.items() if some}
-
-
-def at_size(rows: Sequence[Row], before: int, after: int) -> list[Row]:
-    """The rows of a network of convolutions, counted at `before` pixels, for photos of `after`.
-
-    The resolution multiplier ρ = after / before (V1 paper, section 3.4): maps, and with them a
-    convolution's multiply-adds, go with ρ²; parameters and dense layers stay. Both sizes must be
-    multiples of the network's total stride, else maps are rounded and this does not hold: raises
-    UserError if a map would not be whole, as where a layer of its own pads (Keras's MobileNets).
-    """
-
-    def scaled(shape: tuple[int, ...]) -> tuple[int, ...]:
-        *sides, channels = shape
-        if any(side * after % before for side in sides):
-            raise UserError(f"A map of {shape} has no whole size with {after} for {before} pixels.")
-        return (*(side * after // before for side in sides), channels)
-
-    return [
-        row
-        if row.kind == "dense"
-        else row._replace(
-            input_shape=scaled(row.input_shape),
-            output_shape=scaled(row.output_shape),
-            multiply_adds=row.multiply_adds * after**2 // before**2,
-        )
-        for row in rows
-    ]
 
 
 # --- What a multiply-add does not tell ---

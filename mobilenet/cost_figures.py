@@ -23,18 +23,20 @@ def ratio_plot(kernel_sizes, channels, ratios) -> Figure:
     colours = (BLUE, ORANGE, GREEN, RED, GREY)
     for index, (size, values) in enumerate(zip(kernel_sizes, ratios, strict=True)):
         colour = colours[index % len(colours)]
-        axes.plot(channels, 1 / values, color=colour, linewidth=2, label=f"$D_K$ = {size}")
+        axes.plot(channels, 1 / values, color=colour, linewidth=2)
         axes.axhline(size**2, color=colour, linestyle=":", linewidth=1.2)
+        label, end = f"{size} × {size} kernels", (channels[-1], 1 / values[-1])
+        place = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        axes.annotate(label, end, (30, 0), color=colour, fontsize=11, **place)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.set_xlabel("output channels N", fontsize=12)
     axes.set_ylabel("times fewer multiply-adds", fontsize=12)
-    axes.set_title("Standard over separable (dotted: $D_K^2$, the most there is)", fontsize=12)
+    axes.set_title("Separable instead of standard (dotted: the limit, $D_K^2$)", fontsize=12)
     axes.tick_params(labelsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=11)
     return figure
 
 
@@ -49,26 +51,24 @@ def time_against_multiply_adds_plot(multiply_adds: dict, seconds: dict, call: fl
         "a colour for each kind, dotted lines along which the speed is the same, and a dashed line "
         "at the time that a call costs."
     )
-    figure, axes = new_figure(8, 5, alt)
+    figure, axes = new_figure(8, 5.2, alt)
     millions = {kind: values / 1e6 for kind, values in multiply_adds.items()}
     axes.axhline(1e3 * call, color="black", linestyle="--", linewidth=1, label="a call")
     _kinds_scatter(axes, millions, {kind: 1e3 * values for kind, values in seconds.items()})
     axes.set_ylim(bottom=min(axes.get_ylim()[0], 800 * call))
     axes.autoscale(False)
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    for speed in 10.0 ** np.arange(-3, 6):  # millions of multiply-adds a millisecond
-        axes.plot([left, right], [left / speed, right / speed], ":", color=GREY)
-        end = min(right, high * speed)  # where the line leaves the axes, on the right or on top
-        if end > left * 1.2 and end / speed > low * 1.2:
-            label, side = f"{speed:g}", "right" if end == right else "left"
-            offset = (-4, -14) if end == right else (2, -12)
-            point = (end, end / speed)
-            axes.annotate(
-                label, point, offset, textcoords="offset points", ha=side, color=GREY, fontsize=10
-            )
+    # A label for each line, above it on the right edge or on the upper one, in no dot's way.
+    place = {"textcoords": "offset points", "color": GREY, "fontsize": 10}
+    for speed in 10.0 ** np.arange(-3, 6):  # millions of multiply-adds a millisecond: GMAC/s
+        axes.plot([left, right], [left / speed, right / speed], ":", color=GREY, zorder=1)
+        label = f"{speed:g} GMAC/s"
+        if left * 1.2 < high * speed < right:
+            axes.annotate(label, (high * speed, high), (0, 4), ha="center", va="bottom", **place)
+        elif low * 1.2 < right / speed < high:
+            axes.annotate(label, (right, right / speed), (4, 0), ha="left", va="center", **place)
     axes.set_xlabel("million multiply-adds of a batch", fontsize=12)
     axes.set_ylabel("milliseconds", fontsize=12)
-    axes.set_title("Dotted: equal speed, in 10⁹ multiply-adds a second", fontsize=12)
     return figure
 
 
@@ -78,14 +78,13 @@ def speed_against_intensity_plot(intensity: dict, speed: dict) -> Figure:
     intensity and speed map a kind of layer to an array (layers,).
     """
     alt = (
-        "Speed of each layer, in thousand million multiply-adds a second, against its "
+        "Speed of each layer, in GMAC/s (thousand million multiply-adds a second), against its "
         "multiply-adds for each byte moved, both on logarithmic axes, a colour for each kind."
     )
     figure, axes = new_figure(8, 4.6, alt)
     _kinds_scatter(axes, intensity, {kind: values / 1e9 for kind, values in speed.items()})
     axes.set_xlabel("multiply-adds for each byte moved", fontsize=12)
-    axes.set_ylabel("10⁹ multiply-adds a second", fontsize=12)
-    axes.set_title("Speed reached, by what there is to do with each byte", fontsize=12)
+    axes.set_ylabel("speed, GMAC/s", fontsize=12)
     return figure
 
 
@@ -101,7 +100,7 @@ def _kinds_scatter(axes, horizontal: dict, vertical: dict) -> None:
         axis.set_minor_formatter("")
     axes.tick_params(labelsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=11)
+    axes.figure.legend(fontsize=11, loc="outside lower center", ncols=5, frameon=False)
 
 
 # --- What the parts of MobileNet are for ---
@@ -117,14 +116,15 @@ def passages_plot(points: np.ndarray, passages: dict) -> Figure:
         f"{n} dimensions ({one.intact.mean():.0%} of the points intact)"
         for n, one in passages.items()
     )
-    figure, panels = new_figure(WIDEST, 2.1, alt + ".", 1, 1 + len(passages))
+    figure, panels = new_figure(WIDEST, 2.45, alt + ".", 1, 1 + len(passages))
     whole = np.ones(len(points), bool)
     shown = {"before": (points, whole)}
-    shown |= {f"{n} dimensions": (one.back, one.intact) for n, one in passages.items()}
+    for n, one in passages.items():
+        shown[f"{n} dimensions\n{one.intact.mean():.0%} intact"] = one.back, one.intact
     for axes, (title, (dots, intact)) in zip(panels, shown.items(), strict=True):
         axes.scatter(*dots[intact].T, s=5, color=BLUE, label="intact")
         axes.scatter(*dots[~intact].T, s=12, color=RED, marker="x", linewidth=1, label="flattened")
-        axes.set_title(title, fontsize=11)
+        axes.set_title(title, fontsize=10.5)
         axes.set(xticks=[], yticks=[])
         axes.margins(0.1)
         axes.set_box_aspect(1)
@@ -134,7 +134,7 @@ def passages_plot(points: np.ndarray, passages: dict) -> Figure:
 
 
 def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
-    """Training loss in nats by step, a curve for each name."""
+    """Return the training loss by step, a curve for each name."""
     told = "; ".join(f"{name} from {one[0]:.2f} to {one[-1]:.2f}" for name, one in losses.items())
     figure, axes = new_figure(7, 3.2, f"Training loss by step: {told}.")
     looks = zip((BLUE, RED, GREEN), ("-", "--", ":"), strict=True)
@@ -143,7 +143,7 @@ def losses_plot(losses: dict[str, np.ndarray]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step, from 0", fontsize=11)
-    axes.set_ylabel("cross-entropy, nats", fontsize=11)
+    axes.set_ylabel("training loss", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=11)
     return figure
@@ -167,11 +167,14 @@ def clip_plot(largest: dict[str, float]) -> Figure:
 
 
 def shares_plot(shares: dict[str, dict[str, tuple[float, float]]]) -> Figure:
-    """Share of multiply-adds beside share of time, by kind of layer, a panel for each network.
+    """Return bars of the share of multiply-adds beside the share of time, by kind of layer, a panel
+    for each network. Kinds that have less than a fortieth of both everywhere are left out.
 
     shares maps a network to {kind: (share of multiply-adds, share of time)}, each in [0, 1].
     """
     kinds = list(dict.fromkeys(kind for network in shares.values() for kind in network))
+    most = {kind: max(max(one.get(kind, (0, 0))) for one in shares.values()) for kind in kinds}
+    kinds = [kind for kind in kinds if most[kind] >= 1 / 40]
     told = "; ".join(
         f"{name}: " + ", ".join(f"{kind} {a:.0%} and {b:.0%}" for kind, (a, b) in one.items())
         for name, one in shares.items()

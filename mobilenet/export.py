@@ -29,7 +29,7 @@ from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
 from mobilenet.litert import NAME, NO_SUM, SUM, sha256
-from mobilenet.photos import find_folder, load_photos, load_split, split
+from mobilenet.photos import find_folder, load_photos, split
 from mobilenet.progress import progress
 from mobilenet.quiet import quiet
 
@@ -189,9 +189,8 @@ def save(path: Path, data: bytes) -> None:
 def training_photos(size: int, class_names: Sequence[str], card: dict[str, Any]) -> np.ndarray:
     """The photos that a classifier was trained on, uint8 (N, size, size, 3), from those in use.
 
-    They are split as its card says; if it says nothing, as notebook 3 did last, else by seed 0.
-    Raises UserError if they are photos of other classes, or not those of the training, or if what
-    notebook 3 did last was with others.
+    They are split by the seed on its card, or by seed 0. Raises UserError if they are photos of
+    other classes, or not those of the training.
     """
     seed = card.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < 2**32:
@@ -210,9 +209,7 @@ def training_photos(size: int, class_names: Sequence[str], card: dict[str, Any])
     _check_classes(everything.class_names, class_names)
     if card.get("part") == "all":  # of mobilenet.head
         return everything.images[:]
-    if "seed" in card or not (BUILD / "split.json").is_file():
-        return everything.images[split(everything, seed)["train"]]
-    return everything.images[load_split(BUILD / "split.json", everything)["train"]]
+    return everything.images[split(everything, seed)["train"]]
 
 
 def _check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:

@@ -86,7 +86,7 @@ def view_maps(
     them the identity. Raises what `make_views` raises.
     """
     _check_views(count, rotation, zoom)
-    draws = np.empty((count, len(images), 3))
+    draws = np.zeros((count, len(images), 3))  # the first view stays as it is
     for i, digest in enumerate(_digests(images)):
         draws[1:, i] = np.random.default_rng([seed, digest]).random((count - 1, 3))
     maps = affine_maps(draws, images.shape[1], flip, rotation, zoom)

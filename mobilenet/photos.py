@@ -6,7 +6,6 @@ A labelled set of photos is a folder that holds one folder for each class. Anyth
 
 import hashlib
 import io
-import json
 import os
 import stat
 from collections import Counter
@@ -20,7 +19,7 @@ import PIL
 
 from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
 from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
-from mobilenet.files import DAMAGE, write_json
+from mobilenet.files import DAMAGE
 from mobilenet.progress import ahead, progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -94,13 +93,13 @@ def find_folder() -> tuple[Path, str]:
             raise UserError(
                 f"PHOTOS names {named}, which is no folder: set it to a folder of class folders."
             )
-        return folder, "Photos: the folder that PHOTOS names."
+        return folder, "Photos: the folder named by PHOTOS."
     for name, line in (
-        ("photos", "Photos: dataset/photos/ (set PHOTOS to a folder of class folders for yours)."),
+        ("photos", "Photos: dataset/photos/ (to use your own, set PHOTOS to their folder)."),
         (
             "rendered",
-            "Photos: none, but drawn pictures, dataset/rendered/ (`make photos` fetches 327 real "
-            "ones; set PHOTOS to a folder of class folders for yours).",
+            "Pictures: the bundled drawings in dataset/rendered/ (run `make photos` for 327 real "
+            "photos, or set PHOTOS to a folder of your own).",
         ),
     ):
         folder = ROOT / "dataset" / name
@@ -363,44 +362,3 @@ def _deal(sizes: Counter, shares: Sequence[float], dealt: dict[str, str]) -> Non
         if not counts[part]:  # large groups left no room
             lists = [[g for g in sizes if dealt[g] == other] for other in PARTS]
             dealt[max(lists, key=len)[-1]] = part
-
-
-def save_split(path: Path, photos: Photos, parts: dict[str, np.ndarray]) -> None:
-    """Write the file names of each part as JSON, atomically, and of which photos they are."""
-    lists = {part: [photos.files[i] for i in index] for part, index in parts.items()}
-    write_json(path, lists | _sealed(photos, lists))
-
-
-def load_split(path: Path, photos: Photos) -> dict[str, np.ndarray]:
-    """Read parts written by `save_split`, as positions into these photos.
-
-    Raises UserError if the file is damaged or of other photos, or photos that changed since.
-    """
-    position = {file: i for i, file in enumerate(photos.files)}
-    try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
-        parts = {part: np.array([position[f] for f in lists[part]], np.int64) for part in PARTS}
-        sealed = _sealed(photos, {part: lists[part] for part in PARTS})
-    except KeyError as error:
-        raise UserError(
-            f"The split in {path.name} does not fit these photos (no {str(error)[:99]}): delete it."
-        ) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"The split in {path.name} cannot be read: delete it.") from error
-    if not all(map(len, parts.values())):
-        raise UserError(f"The split in {path.name} leaves a part empty: delete it.")
-    everything = np.concatenate(list(parts.values()))
-    if len(np.unique(everything)) != len(everything):
-        raise UserError(f"The split in {path.name} names a photo twice: delete it.")
-    if lists.get("photos") != sealed["photos"]:
-        raise UserError(f"The split in {path.name} is of other photos: delete it.")
-    if lists != lists | sealed:
-        raise UserError(f"The split in {path.name} is damaged: delete it.")
-    return parts
-
-
-def _sealed(photos: Photos, lists: dict[str, list[str]]) -> dict[str, str]:
-    """Digests of what is in the photos, whatever their order, and of that and the lists."""
-    content = [[file, photos.sums.get(file, "")] for file in sorted(photos.files)]
-    about = {"photos": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
-    return about | {"sha256": hashlib.sha256(json.dumps([about, lists]).encode()).hexdigest()}

@@ -58,3 +58,6 @@ OTHERS = {  # quoted in V1's tables 8 and 9, not built here
     "SqueezeNet": Quoted(1700, 1.25, 57.5),
     "AlexNet": Quoted(720, 60, 57.2),
 }
+# Time for one photo, at α 1 and 224 pixels, on one large core of a Google Pixel 1 with TF-Lite, for
+# which BatchNorm is folded: V2's paper, table 4.
+PHONE = {"V1, folded": "113 ms", "V2, folded": "75 ms"}

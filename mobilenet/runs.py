@@ -57,7 +57,7 @@ class Run(NamedTuple):
 
     @property
     def result(self) -> Result:
-        """Right of how many."""
+        """The photos classified right, of how many."""
         return Result(self.correct, self.total)
 
 
@@ -165,12 +165,17 @@ def recall(notebook: str | None = None) -> tuple[list[Run], list[str]]:
     return sorted(runs, key=lambda run: run.when, reverse=True), damaged
 
 
-def best(runs: Sequence[Run]) -> Run:
-    """The run with the largest share right of those on the photos of the first; of equals the one
-    with the lowest loss.
+def better(runs: Sequence[Run]) -> list[Run]:
+    """Return those of runs, the newest first, whose validation accuracy is above that of the first
+    by more than chance, the highest first: their 95 % intervals begin above the end of its own.
+
+    Runs that were judged on other photos are left out.
     """
-    like = [run for run in runs if same(run.photos, runs[0].photos)]
-    return max(like, key=lambda run: (run.correct / run.total, -run.loss))
+    newest = runs[0]
+    _, high = newest.result.interval
+    like = [run for run in runs if same(run.photos, newest.photos)]
+    found = [run for run in like if run.result.interval[0] > high]
+    return sorted(found, key=lambda run: run.result.interval, reverse=True)
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -203,12 +208,12 @@ def same(*values: Any) -> bool:
 
 
 def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """Runs, the newest first, as the header and the rows of a Markdown table: what is not as in
-    the first is bold, the best has a star. Many knobs that differ are told in one column.
+    """Return runs, the newest first, as the header and the rows of a Markdown table: what is not
+    as in the first is bold; a star marks what is `better`. Many knobs that differ share a column.
     """
-    columns, good = differing(runs), best(runs)
+    columns, good = differing(runs), better(runs)
     header = ["run", "when", *(columns if len(columns) <= MOST else ["knobs"])]
-    header += ["val right", "95 % interval", "val loss", "training", "times run"]
+    header += ["validation accuracy", "95 % interval", "validation loss", "training", "times run"]
     rows = []
     for i, run in enumerate(runs):
         cells = {}
@@ -220,7 +225,7 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
             cells = {"knobs": ", ".join(f"{name} {text}" for name, text in there.items())}
         when = _when(run.when, runs[0].when) if i else "newest"
         right = f"{run.correct} of {run.total}"
-        right = f"★ **{right}**" if run is good and len(runs) > 1 else right
+        right = f"★ {right}" if run in good else right
         figures = [right, run.result.percent(), f"{run.loss:.4f}", f"{run.seconds:.1f} s"]
         rows.append([str(i + 1), when, *cells.values(), *figures, str(run.times)])
     return header, rows
@@ -234,7 +239,7 @@ def _when(then: str, newest: str) -> str:
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """What is not as in the first run, for each of runs, as plain text: "EPOCHS 9, SEED 1"."""
+    """Return in what each of runs differs from the first, as plain text: "EPOCHS 9, SEED 1"."""
     found = [[] for _ in runs]
     for name, values in differing(runs).items():
         for parts, value in zip(found, values, strict=True):

@@ -35,20 +35,15 @@ SMALL = {
         "COUNT": "8",
         "REPEATS": "5",
     },
-    "03_alpaca_classifier": {
-        "VIEWS": "2",
-        "EPOCHS": "8",
-        "FOLDS": "2",
-        "DESCENT_STEPS": "(5, 20)",
-    },
-    "04_fine_tuning": {"EPOCHS": "2", "HEAD_EPOCHS": "8", "VIEWS": "2"},
-    "05_from_scratch": {
+    "03_alpaca_classifier": {"VIEWS": "2", "EPOCHS": "8"},
+    "04_fine_tuning": {"EPOCHS": "2", "HEAD_EPOCHS": "8", "VIEWS": "2", "RATES": "(1e-4, 1e-2)"},
+    "06_from_scratch": {
         "STEPS": "4",
         "COUNTS": "(999,)",
         "SCRATCH_SIZE": "32",
         "LIVE_EPOCHS": "1",
     },
-    "06_to_a_phone": {"BITS": "(8, 6)", "CALIBRATION": "32", "ROUNDS": "2"},
+    "07_to_a_phone": {"BITS": "(8, 6)", "CALIBRATION": "32", "ROUNDS": "2"},
 }
 
 

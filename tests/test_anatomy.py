@@ -120,21 +120,13 @@ def test_rounded_relu6_has_so_many_values():
     assert anatomy.relative_error([3.0, 4.0], [3.0, 5.0]) == pytest.approx(1 / np.sqrt(34))
 
 
-# --- Blocks and time ---
+# --- Time ---
 
 
 @pytest.fixture(scope="module")
 def thin():
     """Both networks, thin."""
     return networks.mobilenet_v1(32, 0.25, 10), networks.mobilenet_v2(32, 0.35, 10)
-
-
-def test_every_layer_is_in_one_block(thin):
-    for model, count in zip(thin, (15, 20), strict=True):
-        rows = cost.count(model)
-        blocks = anatomy.by_block(rows)
-        assert [row for some in blocks.values() for row in some] == rows
-        assert len(blocks) == count
 
 
 def test_seconds_of_every_kind(thin):
@@ -149,3 +141,14 @@ def test_seconds_of_every_kind(thin):
 def test_a_compiled_layer_takes_several_inputs():
     add = keras.layers.Add()
     assert anatomy.compiled(add, [(2, 2, 1), (2, 2, 1)], batch=3)().shape == ()
+
+
+def test_shares_of_work_and_of_time(thin):
+    rows = cost.count(thin[1])
+    kinds = ("standard", "depthwise", "pointwise", "dense", "BatchNorm", "ReLU6", "other")
+    shares = anatomy.shares(rows, dict.fromkeys(kinds, 0.5))
+    assert list(shares) == list(kinds)
+    assert [time for _, time in shares.values()] == pytest.approx(7 * [1 / 7])
+    assert sum(work for work, _ in shares.values()) == pytest.approx(1)
+    assert shares["BatchNorm"][0] == 0
+    assert shares["pointwise"][0] > shares["depthwise"][0] > 0

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,7 +53,6 @@ def test_separable_over_standard_is_the_ratio(d_k, m, n, d_f):
     for some, whole in zip(parts, full, strict=True):
         # Without fractions: some / whole = 1/N + 1/D_K².
         assert some * n * d_k**2 == whole * (d_k**2 + n)
-    assert cost.ratio(d_k, n) == pytest.approx(parts.multiply_adds / full.multiply_adds)
 
 
 @given(d_k=sides, m=channels, n=channels, d_f=maps, k=st.integers(1, 8))
@@ -66,10 +64,9 @@ def test_alpha_and_rho_scale_as_the_paper_says(d_k, m, n, d_f, k):
     assert cost.separable(d_k, k * m, k * n, d_f) == cost.separable(d_k, m, n, d_f, alpha=k)
 
 
-def test_the_ratio_takes_arrays():
-    ratios = cost.ratio(np.array([[1], [3]]), np.array([1, 64]))
-    assert ratios.shape == (2, 2)
-    assert ratios[1, 1] == pytest.approx(1 / 64 + 1 / 9)
+def test_eight_times_fewer_begins_at_72_channels():
+    fewer = [cost.standard(3, 9, n, 7)[0] / cost.separable(3, 9, n, 7)[0] for n in (71, 72, 10**6)]
+    assert fewer[0] < 8 <= fewer[1] < fewer[2] < 9
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, float("nan")])
@@ -254,21 +251,6 @@ class Own(kl.Layer):
 def test_an_unknown_kernel_is_refused(shape, layer):
     with pytest.raises(UserError, match=r"^Cannot count the multiply-adds of .*\.$"):
         counted(shape, layer)
-
-
-# --- Other sizes ---
-
-
-def test_another_size_is_counted_without_building_it():
-    rows = {size: cost.count(networks.mobilenet_v1(size, 0.25)) for size in (64, 160)}
-    assert cost.at_size(rows[64], 64, 160) == rows[160]
-    assert cost.at_size(rows[160], 160, 64) == rows[64]
-    assert cost.at_size(rows[64], 64, 64) == rows[64]
-
-
-def test_a_map_that_would_not_be_whole_is_refused():
-    with pytest.raises(UserError, match=r"whole size with 65 for 64 pixels\.$"):
-        cost.at_size(cost.count(networks.mobilenet_v1(64, 0.25)), 64, 65)
 
 
 # --- Bytes and seconds ---

@@ -86,10 +86,6 @@ class Writers:
     def run(self):
         remember()
 
-    def split(self):
-        some = draw(6, size=8)
-        photos.save_split(self.folder / "split.json", some, photos.split(some, 0))
-
     def classifier(self):
         classifier.save(self.folder / "model.keras", self.network, ("dark", "light"))
 
@@ -294,10 +290,6 @@ for line in sys.stdin:
     cache.FOLDER, runs.FOLDER = there / "cache", there / "log"
     loaded = photos.load_photos(source, 96)
     views = features.view_activations(network, loaded.images, cut, 2, 0)
-    parts = photos.split(loaded, 0)
-    photos.save_split(there / "split.json", loaded, parts)
-    again = photos.load_split(there / "split.json", loaded)
-    assert all(np.array_equal(parts[part], again[part]) for part in parts)
     remember(0)
     remember(os.getpid())
     classifier.save(there / "model.keras", model, loaded.class_names)
@@ -347,7 +339,6 @@ def check_two_at_once(rounds: int, folder: Path) -> None:
             one, other = (folder / name for name in ("alone", there.name))
             for file in one.glob("cache/*"):
                 assert file.read_bytes() == (other / "cache" / file.name).read_bytes()
-            assert (one / "split.json").read_bytes() == (other / "split.json").read_bytes()
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(runs, "FOLDER", there / "log")
                 found, damaged = runs.recall()

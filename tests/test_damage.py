@@ -149,32 +149,7 @@ def test_activations_are_computed_anew(kept, small, capsys):
         assert f"{file.name} is damaged" in capsys.readouterr().out
 
 
-# --- Split lists, runs ---
-
-
-def test_a_split_that_is_damaged_or_of_other_photos_is_refused(tmp_path):
-    folder = write(tmp_path / "photos", draw(6, size=16))
-    some, path = photos.load_photos(folder, 16), tmp_path / "split.json"
-    parts = photos.split(some, 0)
-    photos.save_split(path, some, parts)
-    whole = path.read_bytes()
-    for what, content in damages(whole, len(whole)):
-        path.write_bytes(content)
-        try:
-            again = photos.load_split(path, some)
-        except UserError as error:
-            assert one_sentence(error), what
-            assert "split.json" in str(error)
-            assert "delete it" in str(error)
-        else:  # a blank for another one, say
-            assert all(np.array_equal(parts[part], again[part]) for part in parts), what
-    path.write_bytes(whole)
-    (folder / some.files[0]).write_bytes((folder / some.files[1]).read_bytes())
-    with pytest.raises(UserError, match="of other photos"):
-        photos.load_split(path, photos.load_photos(folder, 16))
-    (folder / some.files[0]).unlink()
-    with pytest.raises(UserError, match="does not fit"):
-        photos.load_split(path, photos.load_photos(folder, 16))
+# --- Runs ---
 
 
 def remember(knobs):

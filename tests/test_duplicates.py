@@ -165,7 +165,7 @@ def test_they_are_found_named_and_kept_on_one_side(tmp_path):
     assert loaded.twins == {x: x, "class b/x.jpg": x, y: y, "class a/z.jpg": y}
     assert photos.load_photos(folder, SIZE).twins == loaded.twins  # kept
     said = utils.describe(loaded).splitlines()
-    assert "4 photos show a picture that is there more than once" in said[1]
+    assert "4 photos show a picture that occurs more than once" in said[1]
     assert said[2:] == [
         f"  the same: {x}, class b/x.jpg (of two classes: one is wrong)",
         f"  the same: {y}, class a/z.jpg",

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
+from conftest import one_sentence
 from hostile_files import (
     KINDS,
     WEIGHTS,
@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset import fetch
-from mobilenet import UserError, backbone, classifier, cost, evaluate, photos, predict, runs, train
+from mobilenet import UserError, backbone, classifier, cost, evaluate, predict, runs, train
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -235,30 +235,6 @@ def check_log():
     header, rows = runs.table(found)
     assert all(len(row) == len(header) and "\n" not in "".join(row) for row in rows)
     assert len(runs.labels(found)) == len(found)
-
-
-def check_split(path, content):
-    path.write_bytes(content)
-    try:
-        parts = photos.load_split(path, draw(3, size=8))
-    except UserError as error:
-        assert one_sentence(error)
-    else:
-        assert sorted(parts) == sorted(photos.PARTS)
-
-
-@given(
-    lists=st.fixed_dictionaries(
-        {part: values | st.lists(st.sampled_from(draw(3, size=8).files)) for part in photos.PARTS}
-    )
-)
-def test_any_split_is_read_or_refused(folder, lists):
-    check_split(folder / "split", json.dumps(lists).encode())
-
-
-@given(content=st.binary(max_size=99) | values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_for_a_split_are_refused(folder, content):
-    check_split(folder / "split", content)
 
 
 @given(content=st.binary(max_size=99) | st.sampled_from(HOSTILE))

@@ -80,7 +80,7 @@ def check(
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_attacked_while_files_are_kept(how, undisturbed):
     """In the cell of notebook 3 that does the frozen work; then up to the memory of runs."""
-    frozen, last = 9, 12
+    frozen, last = 8, 11
     check(FROZEN, ATTACKS, how, undisturbed(FROZEN, last), frozen, last)
 
 

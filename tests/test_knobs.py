@@ -30,8 +30,8 @@ TURNED = {
     "02_mobilenet_architecture": ("ALPHA", "0.5"),
     "03_alpaca_classifier": ('"rotation":', "30"),
     "04_fine_tuning": ("CUT", '"block_12_expand"'),
-    "05_from_scratch": ("STEPS", "16"),
-    "06_to_a_phone": ("BITS", "(7, 5)"),
+    "06_from_scratch": ("STEPS", "16"),
+    "07_to_a_phone": ("BITS", "(7, 5)"),
 }
 VIEWS = {"VIEWS": "3", '"flip":': "False", '"rotation":': "40", '"zoom":': "0.4"}
 OTHERS = {
@@ -65,10 +65,6 @@ OTHERS = {
         "EPOCHS": "9",
         "LEARNING_RATE": "1e-2",
         "DROPOUT": "0.7",
-        "FOLDS": "3",
-        "DESCENT_STEPS": "(5, 30)",
-        "RECALL": "0.3",
-        "DECISIONS": "{min(photos.files): None}",
     },
     "04_fine_tuning": {
         "CUT": '"block_14_expand"',
@@ -80,10 +76,10 @@ OTHERS = {
         **VIEWS,
         "POSITIVE": "sorted(p.name for p in folder.iterdir())[-1]",
         "SEED": "1",
-        "MY_PHOTOS": '"dataset/rendered_other"',
-        "NEITHER": '"my_photos"',
+        "TRIED_CUT": '"block_15_expand"',
+        "RATES": "(1e-5, 1e-3)",
     },
-    "05_from_scratch": {
+    "06_from_scratch": {
         "STEPS": "6",
         "COUNTS": "(12,)",
         "SCRATCH_ALPHA": "0.5",
@@ -97,7 +93,7 @@ OTHERS = {
         "LIVE_EPOCHS": "2",
         "SEED": "1",
     },
-    "06_to_a_phone": {
+    "07_to_a_phone": {
         "BITS": "(6, 5)",
         "CALIBRATION": "34",
         "POSITIVE": "sorted(p.name for p in folder.iterdir())[-1]",
@@ -108,7 +104,7 @@ OTHERS = {
 OF_THE_CLOCK = {
     "01_convolution_cost": {"XLA", "REPEATS"},
     "02_mobilenet_architecture": {"BATCH", "REPEATS"},
-    "06_to_a_phone": {"ROUNDS"},
+    "07_to_a_phone": {"ROUNDS"},
 }
 
 
@@ -137,7 +133,7 @@ def fresh(request, tmp_path_factory) -> Iterator[Fresh]:
         photos = tmp_path_factory.mktemp("photos")
         draw_classes(photos, classes=3, count=DRAWN)
         (photos / "class 1" / "broken.jpg").write_text("no photo")
-    shallow = name == "05_from_scratch"
+    shallow = name == "06_from_scratch"
     project = copy_small(tmp_path_factory.mktemp("small"), Path(photos), shallow)
     with kernels.kernel(project, name, "notebooks", **weights()) as client:
         kernels.run(client)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cache, partial
-from itertools import chain, combinations
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib import colors
 from matplotlib.patches import Rectangle
 
 import utils
-from mobilenet import UserError, explain, photo_figures, training
+from mobilenet import UserError, canvas, crowd_figures, explain, photo_figures, training
 
 NAMES = [
     "alpaca",
@@ -34,7 +34,7 @@ def some_photos(classes=2, count=12, size=16):
 
 
 def some_answers(photos, wrong=3, seed=0):
-    """Probabilities for photos, of which `wrong` ones, drawn by lot, are for another class."""
+    """Probabilities for photos, of which `wrong` ones, drawn at random, are for another class."""
     rng = np.random.default_rng(seed)
     classes, count = len(photos.class_names), len(photos)
     guesses = photos.labels.copy()
@@ -88,12 +88,15 @@ def neighbours(classes=2, count=12, rows=4):
     return utils.neighbour_grid(photos, chosen, photos, *explain.neighbours(some[chosen], some, 5))
 
 
-def feature_map(classes=2, count=12, names=("before fine-tuning", "after fine-tuning")):
+def changed(classes=2, strength=1.0):
+    photos = some_photos(classes)
+    return utils.changed_grid(photos, *(any_answers(photos, i, strength) for i in (0, 1)))
+
+
+def feature_map(classes=2, count=12, moved=0.5, names=("frozen", "fine-tuned")):
     photos = some_photos(classes, count)
-    planes = {
-        name: explain.plane(features(photos, i, 1.0 + i)) for i, name in enumerate(names, start=1)
-    }
-    return utils.feature_map(photos, planes)
+    before = features(photos)
+    return utils.feature_map(photos, before, before + moved * features(photos, 1), names)
 
 
 FIGURES = {
@@ -125,8 +128,12 @@ FIGURES = {
     "feature_map, five": lambda: feature_map(5),
     "feature_map, 12 photos": lambda: feature_map(2, 6),
     "feature_map, many": lambda: feature_map(5, 1000),
-    "feature_map, one panel, six": lambda: feature_map(6, 20, names=("features",)),
-    "feature_map, three": lambda: feature_map(5, 20, names=("untrained", "frozen", "fine-tuned")),
+    "feature_map, six, at rest": lambda: feature_map(6, 20, moved=0.0),
+    "feature_map, long names": lambda: feature_map(
+        5, 20, names=("untrained", "tuned from block_3")
+    ),
+    "changed_grid": lambda: changed(),
+    "changed_grid, five": lambda: changed(5),
 }
 
 
@@ -168,17 +175,20 @@ def test_wrong_answers_differ_by_more_than_colour(classes, count):
     looks = {True: set(), False: set()}
     for i, axes in enumerate(figure.axes[: min(18, len(photos))]):
         wrong = bool(i in missed)
-        title = axes.title
-        looks[wrong].add((title.get_text()[0], title.get_fontweight(), *frame(axes)))
-        assert "0.90" in title.get_text()
-        label = photos.class_names[photos.labels[i]][:13].replace("$", r"\$")
-        assert title.get_text().splitlines()[1].startswith(f"is {label}")
+        first, *others = axes.get_title().splitlines()
+        looks[wrong].add((first[0] == "✗", axes.title.get_fontweight(), *frame(axes)))
+        assert first.endswith(" 90 %")
+        name = photos.class_names[p[i].argmax()][:9].replace("$", r"\$")
+        assert first.removeprefix("✗ ").startswith(name)
+        label = photos.class_names[photos.labels[i]][:9].replace("$", r"\$")
+        assert [one[: len(label) + 3] for one in others] == [f"is {label}"] * wrong
         assert which(photos, axes) == [i]
     ((right, *right_look),) = looks[False]
     ((wrong, *wrong_look),) = looks[True]
-    assert (right, wrong) == ("✓", "✗")
+    assert (right, wrong) == (False, True)
     assert all(a != b for a, b in zip(right_look, wrong_look, strict=True))
-    assert f"{(missed < 18).sum()} of them are wrong" in figure.get_label()
+    assert max(right_look[2], wrong_look[2]) <= 2, "frames are thin"
+    assert f"; {(missed < 18).sum()} wrong." in figure.get_label()
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -236,18 +246,14 @@ def test_what_cannot_be_asked_for(knobs):
 def test_files_are_named_so_that_they_can_be_told_apart():
     photos = some_photos(2, 9)
     p = any_answers(photos)
-    assert all(
-        len(axes.get_title().splitlines()) == 2 for axes in utils.prediction_grid(photos, p).axes
-    )
-    short = [
-        axes.get_title().splitlines()[2]
-        for axes in utils.prediction_grid(photos, p, order="file", files=True).axes
+    assert not any(axes.get_xlabel() for axes in utils.prediction_grid(photos, p).axes)
+    figure = utils.prediction_grid(photos, p, order="file", files=True)
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        f"{i:03}.png" for i in (*range(9), *range(9, 18))
     ]
-    assert short == [f"{i:03}.png" for i in (*range(9), *range(9, 18))]
     many = long_names(photos)
     long = [
-        axes.get_title().splitlines()[2]
-        for axes in utils.prediction_grid(many, p, order="file", files=True).axes
+        axes.get_xlabel() for axes in utils.prediction_grid(many, p, order="file", files=True).axes
     ]
     assert len(set(long)) == 18
     for i, name in enumerate(long):
@@ -258,65 +264,98 @@ def test_files_are_named_so_that_they_can_be_told_apart():
         assert f"{i:04}" in end
 
 
+def test_what_two_networks_say_stands_above_a_photo():
+    photos = some_photos(2, 3)
+    before = np.array([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])
+    after = np.array([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1], [0.1, 0.9], [0.7, 0.3], [0.49, 0.51]])
+    figure = utils.changed_grid(photos, before, after)
+    first, second, third = (axes.get_title().splitlines() for axes in figure.axes[:3])
+    assert first == ["not alpaca 80 % →", "✗ alpaca 70 %", "is not alpaca"]
+    assert second == ["alpaca 60 % →", "✗ not alpaca 60 %", "is alpaca"]
+    assert third == ["alpaca 50 % →", "not alpaca 51 %"]
+    assert figure.axes[3].get_title().splitlines() == ["alpaca", "70 % → 90 %"]
+    assert "3 of them got another class" in figure.get_label()
+
+
 # --- The confusion matrix ---
 
 
-def cells(figure, classes):
-    """What each cell of a confusion matrix holds: count, mark, words and photos, left to right,
-    top to bottom.
+def cells(figure):
+    """What each cell of a confusion matrix holds: its box, words and photos, left to right, top to
+    bottom.
     """
     (axes,) = figure.axes
-    width, height = axes.get_xlim()[1] / classes, axes.get_ylim()[0] / classes
-    table = [[SimpleNamespace(words=[], images=[]) for _ in range(classes)] for _ in range(classes)]
+    boxes = [one.get_bbox() for one in axes.patches if one.get_fill()]
+    found = [SimpleNamespace(box=box, words=[], images=[]) for box in boxes]
+
+    def at(x, y):
+        (cell,) = (one for one in found if one.box.contains(x, y))
+        return cell
+
     for text in axes.texts:
-        x, y = text.get_position()
-        table[int(y / height)][int(x / width)].words.append(text.get_text())
+        at(*text.get_position()).words.append(text.get_text())
     for image in axes.get_images():
         left, right, bottom, top = image.get_extent()
-        cell = table[int(top / height)][int(left / width)]
-        assert int(right / width) == int(left / width), "inside of the cell"
-        assert int(bottom / height) == int(top / height)
+        assert at(left, top) is at(right, bottom), "inside of the cell"
         assert right - left == pytest.approx(bottom - top)
-        assert right - left > photo_figures.THUMBNAIL - 0.05
-        cell.images.append(image)
-    return table
+        assert right - left > crowd_figures.THUMBNAIL - 0.05
+        at(left, top).images.append(image)
+    return found
 
 
-@pytest.mark.parametrize(("classes", "count"), [(2, 6), (2, 40), (2, 500), (5, 8), (7, 40), (8, 9)])
+@pytest.mark.parametrize(("classes", "count"), [(2, 6), (2, 40), (2, 500), (5, 8), (5, 90)])
 def test_each_cell_counts_its_photos_and_shows_them(classes, count):
     photos = some_photos(classes, count)
     p = any_answers(photos, strength=1.0)
     guesses, loss = p.argmax(axis=1), training.cross_entropy(p, photos.labels)
     figure = utils.confusion_photos(photos, p)
     position = {photos.images[i].tobytes(): i for i in range(len(photos))}
-    for row, line in enumerate(cells(figure, classes)):
-        for column, cell in enumerate(line):
-            mine = np.flatnonzero((photos.labels == row) & (guesses == column))
-            mark = " ✓" if row == column else " ✗" if len(mine) else ""
-            assert cell.words[0] == f"{len(mine)}{mark}"
-            mine = mine[np.argsort(loss[mine] if row == column else -loss[mine])]
-            found = [position[one.get_array().tobytes()] for one in cell.images]
-            assert found == list(mine[: len(found)]), "the surest, or the worst, first"
-            assert bool(found) == (len(mine) > 0 and classes < 8)
-            more = len(mine) - len(found)
-            said = f"+ {more} more" if classes < 5 else f"+ {more}"
-            assert cell.words[1:] == ([said] if found and more else [])
+    found = cells(figure)
+    assert len(found) == classes**2
+    for (row, column), cell in zip(np.ndindex(classes, classes), found, strict=True):
+        mine = np.flatnonzero((photos.labels == row) & (guesses == column))
+        mark = " ✓" if row == column else " ✗" if len(mine) else ""
+        assert cell.words[0] == f"{len(mine)}{mark}"
+        if len(mine):
+            assert cell.words[1][:5].strip("…") in photos.class_names[column].replace("$", r"\$")
+        mine = mine[np.argsort(loss[mine] if row == column else -loss[mine])]
+        seen = [position[one.get_array().tobytes()] for one in cell.images]
+        assert seen == list(mine[: len(seen)]), "the surest, or the worst, first"
+        assert bool(seen) == bool(len(mine))
+        more = len(mine) - len(seen)
+        assert cell.words[2:] == (
+            [f"+ {more} more"] if more and cell.box.width > crowd_figures.ROOMY else []
+        )
     first, second = photos.class_names[:2]
     right, wrong = (((photos.labels == 0) & (guesses == k)).sum() for k in (0, 1))
     assert f"{first}: {right} as {first}, {wrong} as {second}" in figure.get_label()
 
 
-def test_few_photos_are_shown_large_and_none_covers_another():
+def test_many_classes_are_counted():
+    photos = some_photos(8, 9)
+    p = any_answers(photos, strength=1.0)
+    (axes,) = utils.confusion_photos(photos, p).axes
+    table = training.confusion(p, photos.labels)
+    assert [int(one.get_text().split()[0]) for one in axes.texts] == table.ravel().tolist()
+
+
+def test_cells_without_photos_are_narrow():
     photos = some_photos(2, 30)
-    figure = utils.confusion_photos(photos, some_answers(photos, wrong=1)[0])
-    sizes = []
-    for cell in chain(*cells(figure, 2)):
-        boxes = [one.get_extent() for one in cell.images]
-        for a, b in combinations(boxes, 2):
+    found = cells(utils.confusion_photos(photos, some_answers(photos, wrong=0)[0]))
+    widths = [cell.box.width for cell in found]
+    assert max(widths[1:3]) < 0.1 * min(widths[0], widths[3])
+
+
+def test_few_photos_are_shown_large_and_none_covers_another():
+    sides = []
+    for count in (3, 30):
+        photos = some_photos(2, count)
+        (axes,) = utils.confusion_photos(photos, some_answers(photos, wrong=1)[0]).axes
+        found = boxes(axes)
+        for a, b in combinations(found, 2):
             assert a[1] <= b[0] or b[1] <= a[0] or a[2] <= b[3] or b[2] <= a[3]
-        sizes.append([right - left for left, right, _, _ in boxes])
-    (alone,) = next(one for one in sizes if len(one) == 1)
-    assert alone > 2 * max(one[0] for one in sizes if len(one) > 9)
+        sides.append(np.ptp(found[:, :2], axis=1).mean())
+    assert sides[0] > 1.5 * sides[1]
 
 
 def test_right_and_wrong_cells_differ_in_frame():
@@ -334,7 +373,7 @@ def test_right_and_wrong_cells_differ_in_frame():
 # --- Heat ---
 
 
-def test_a_row_shows_photo_heat_and_overlay():
+def test_a_row_shows_the_photo_and_then_under_heat():
     photos = some_photos(2, 4, size=32)
     heats = np.zeros((8, 4, 4), np.float32)
     heats[:, 0, 3] = 1  # upper right
@@ -346,21 +385,20 @@ def test_a_row_shows_photo_heat_and_overlay():
         photo, one, other = figure.axes[3 * i : 3 * i + 3]
         assert which(photos, photo) == [i]
         assert frame(photo)[0] == utils.class_colour(photos.labels[i])
-        pair = one.get_images()[0].get_array().data
-        heat, over = pair[:, :32].astype(float), pair[:, -32:].astype(float)
-        brightness = heat.sum(axis=2)
-        assert brightness[0, -1] == brightness.max()
-        assert brightness[16:].max() < 0.03, "black where nothing speaks for the class"
-        grey = photos.images[i].mean(axis=2) / 255
-        assert over[16:] == pytest.approx(np.repeat(grey[16:, :, None], 3, axis=2), abs=0.01)
+        over = one.get_images()[0].get_array().data.astype(float)
+        grey = photo_figures.DARKENED * photos.images[i].mean(axis=2) / 255
+        cold = np.repeat(grey[16:, :, None], 3, axis=2)
+        assert over[16:] == pytest.approx(cold, abs=0.01), "grey where nothing speaks for the class"
+        assert over.sum(axis=2)[0, -1] == pytest.approx(over.sum(axis=2).max(), rel=0.02)
         assert np.ptp(over[0, -1]) > 0.2, "coloured where it is hot"
-        assert one.get_title() == f"{'✗' if i in missed else '✓'} " + (
-            f"P({NAMES[asked[i]]}) {p[i, asked[i]]:.2f}"
+        assert one.get_title() == f"{'✗ ' if i in missed else ''}{NAMES[asked[i]]} " + (
+            canvas.percent(p[i, asked[i]])
         )
         assert one.get_title()[0] != other.get_title()[0]
         assert all(a != b for a, b in zip(frame(one), frame(other), strict=True))
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["one", "other"]
-    assert f"P of alpaca {p[0, 0]:.2f} one, {1 - p[0, 0]:.2f} other;" in figure.get_label()
+    said = f"alpaca {canvas.percent(p[0, 0])} one, {canvas.percent(1 - p[0, 0])} other;"
+    assert said in figure.get_label()
 
 
 def test_heat_is_scaled_up_smoothly():
@@ -368,10 +406,10 @@ def test_heat_is_scaled_up_smoothly():
     heats[0, 4, 4] = 1
     photos = some_photos(2, 1, size=64).subset(np.array([0]))
     figure = utils.grad_cam_rows(photos, np.array([0]), {"one": (heats, np.array([[1.0, 0.0]]))})
-    pair = figure.axes[1].get_images()[0].get_array()[:, :64].astype(float)
-    steps = np.abs(np.diff(pair, axis=0)).max()
+    over = figure.axes[1].get_images()[0].get_array().astype(float)
+    steps = np.abs(np.diff(over, axis=0)).max()
     assert steps < 0.4, "no edges between the places of the map"
-    assert np.unravel_index(pair.sum(axis=2).argmax(), (64, 64)) == pytest.approx((36, 36), abs=1)
+    assert np.unravel_index(over.sum(axis=2).argmax(), (64, 64)) == pytest.approx((36, 36), abs=2)
 
 
 # --- What resembles what ---
@@ -417,58 +455,74 @@ def test_pictures_on_the_map_cover_no_other(name):
     figure = made(name)
     for axes in figure.axes:
         found = boxes(axes)
-        assert 3 <= len(found) <= photo_figures.THUMBNAILS
+        assert 3 <= len(found) <= crowd_figures.THUMBNAILS
         for a, b in combinations(found, 2):
             assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
         assert found.min() >= 0
         assert found[:, 1].max() <= 1
-        assert found[:, 3].max() <= photo_figures.PANEL
+        assert found[:, 3].max() <= crowd_figures.PANEL
     again = FIGURES[name]()
     for axes, other in zip(figure.axes, again.axes, strict=True):
         assert (boxes(axes) == boxes(other)).all(), "the same at each call"
 
 
+def dots_and_arrows(axes, classes):
+    """Where photos lie after and lay before, class by class: (N, 2) each."""
+    arrows, dots = axes.collections[: 2 * classes : 2], axes.collections[1 : 2 * classes : 2]
+    ends = np.concatenate([one.get_offsets().data for one in dots])
+    starts = np.concatenate([np.stack([one.X, one.Y], axis=1) for one in arrows])
+    return ends, starts
+
+
 def test_pictures_lie_at_their_dots_in_their_class_colour():
     photos = some_photos(5, 8)
-    planes = {"features": explain.plane(features(photos))}
-    (axes,) = utils.feature_map(photos, planes).axes
-    points, _ = planes["features"]
-    dots = np.concatenate([axes.collections[k].get_offsets().data for k in range(5)])
-    assert [colors.to_hex(axes.collections[k].get_facecolor()[0]) for k in range(5)] == [
+    before = features(photos)
+    after = before + features(photos, 1)
+    (axes,) = utils.feature_map(photos, before, after).axes
+    dots = axes.collections[1:10:2]
+    assert [colors.to_hex(one.get_facecolor()[0]) for one in dots] == [
         utils.class_colour(k) for k in range(5)
     ]
-    shapes = {axes.collections[k].get_paths()[0].vertices.tobytes() for k in range(5)}
-    assert len(shapes) == 5
-    scale = np.ptp(dots, axis=0) / np.ptp(points, axis=0)
+    assert len({one.get_paths()[0].vertices.tobytes() for one in dots}) == 5
+    ends, starts = dots_and_arrows(axes, 5)
+    points, _ = explain.plane(np.concatenate([before, after]))
+    drawn = np.concatenate([starts, ends])
+    scale = np.ptp(drawn, axis=0) / np.ptp(points, axis=0)
     assert scale[0] == pytest.approx(scale[1]), "a unit is as long up as along"
-    assert dots - dots.mean(axis=0) == pytest.approx(scale * (points - points.mean(axis=0)))
+    assert drawn - drawn.mean(axis=0) == pytest.approx(scale * (points - points.mean(axis=0)))
     mine, found = which(photos, axes), boxes(axes)
     middles = np.stack([found[:, :2].mean(axis=1), found[:, 2:].mean(axis=1)], axis=1)
-    assert middles == pytest.approx(dots[mine])
+    assert middles == pytest.approx(ends[mine])
     frames = [one for one in axes.patches if isinstance(one, Rectangle)]
     assert [colors.to_hex(one.get_edgecolor()) for one in frames] == [
         utils.class_colour(photos.labels[i]) for i in mine
     ]
 
 
-def test_panels_show_the_same_photos_where_there_is_room():
+@pytest.mark.parametrize("moved", [0.0, 0.02, 0.5])
+def test_the_title_says_how_far_photos_moved(moved):
     photos = some_photos(2, 30)
-    one = explain.plane(features(photos, 1))
-    same = utils.feature_map(photos, {"one": one, "same": one})
-    first, second = (which(photos, axes) for axes in same.axes)
-    assert first == second
-    other = utils.feature_map(photos, {"one": one, "other": explain.plane(features(photos, 2))})
-    first, second = (set(which(photos, axes)) for axes in other.axes)
-    assert len(first & second) >= 5
-    assert [axes.get_title() for axes in other.axes] == [
-        f"one: {one[1]:.0%} of the variance",
-        f"other: {explain.plane(features(photos, 2))[1]:.0%} of the variance",
-    ]
-    assert f"one {one[1]:.0%}, other" in other.get_label()
+    before = features(photos)
+    spread = np.sqrt(((before - before.mean(axis=0)) ** 2).sum(axis=1).mean())
+    step = np.zeros(8)
+    step[3] = moved * spread
+    figure = utils.feature_map(photos, before, before + step, ("frozen", "tuned"))
+    (axes,) = figure.axes
+    title = axes.get_title()
+    assert title.startswith("Almost nothing moves: ") == (moved < crowd_figures.STILL)
+    assert f"rom frozen to tuned, the median photo moves by {moved:.0%}".replace("%", " %") in title
+    assert title[1:] in figure.get_label()
+    ends, starts = dots_and_arrows(axes, 2)
+    lengths = np.linalg.norm(ends - starts, axis=1)
+    assert lengths == pytest.approx(np.full(60, lengths[0])), "all alike"
+    assert (lengths[0] > 0) == (moved > 0)
 
 
 def test_photos_that_all_are_alike_lie_in_the_middle():
     photos = some_photos(2, 3)
-    (axes,) = utils.feature_map(photos, {"features": (np.zeros((6, 2)), 1.0)}).axes
+    nothing = np.zeros((6, 8))
+    (axes,) = utils.feature_map(photos, nothing, nothing).axes
     assert len(axes.get_images()) == 1
-    assert axes.collections[0].get_offsets().data == pytest.approx(np.full((3, 2), (0.5, 0.4)))
+    middle = (0.5, crowd_figures.PANEL / 2)
+    ends, _ = dots_and_arrows(axes, 2)
+    assert ends == pytest.approx(np.full((6, 2), middle))

@@ -1,10 +1,14 @@
-"""The networks built here are those of keras.applications: names, weights and outputs."""
+"""The networks built here are those of keras.applications, and those that notebook 2 writes out:
+names, weights and outputs.
+"""
 
 from functools import cache
 
+import nbformat
 import numpy as np
 import pytest
 from conftest import one_sentence
+from copies import NOTEBOOKS, code_cells
 
 from mobilenet import UserError, cost, networks
 from mobilenet.engine import keras
@@ -118,3 +122,65 @@ def test_the_input_is_added_where_it_fits(shortcut, stride, channels, joined):
     model = keras.Model(inputs, outputs)
     assert any(isinstance(one, keras.layers.Add) for one in model.layers) is joined
     assert model.output_shape == (None, 8 // stride, 8 // stride, channels)
+
+
+# --- Notebook 2 shows what networks.py does ---
+
+WRITTEN = (
+    "depthwise_separable",
+    "mobilenet_v1",
+    "inverted_residual",
+    "round_channels",
+    "mobilenet_v2",
+)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """What the cells of notebook 2 that write out blocks and networks define, by name."""
+    known = {"keras": keras, "networks": networks, "cost": cost, "ALPHA": 0.25, "SIZE": 32}
+    notebook = nbformat.read(NOTEBOOKS["02_mobilenet_architecture"], as_version=4)
+    for cell in code_cells(notebook):
+        if any(f"def {name}(" in cell.source for name in WRITTEN):
+            exec(cell.source, known)
+    return known
+
+
+def described(model) -> dict:
+    """Each layer of a network by name: kind, options, inputs, and the shapes of its weights."""
+    found = {}
+    for one in model.layers:
+        options = one.get_config()
+        # For training from scratch the momentum is another; a kernel of 1 × 1 needs no padding.
+        options.pop("momentum", None)
+        if options.get("kernel_size") == (1, 1):
+            options.pop("padding")
+        inputs = one.input if isinstance(one.input, list) else [one.input]
+        before = [tensor._keras_history.operation.name for tensor in inputs]
+        found[one.name] = type(one), options, before, [weight.shape for weight in one.weights]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "alpha"), [("v1", 0.25), ("v1", 0.75), ("v2", 0.35), ("v2", 0.75), ("v2", 1.3)]
+)
+def test_the_networks_on_the_page_are_those_of_networks(kind, alpha, page):
+    name, last = (
+        ("mobilenet_v1", "conv_pw_13_relu") if kind == "v1" else ("mobilenet_v2", "out_relu")
+    )
+    written, built = page[name](64, alpha), getattr(networks, name)(64, alpha)
+    assert cost.totals(cost.count(written)) == cost.totals(cost.count(built)), "with the classifier"
+    assert written.count_params() == built.count_params()
+    below, same = (keras.Model(one.input, one.get_layer(last).output) for one in (written, built))
+    assert described(below) == described(same)
+    draw_weights(same)
+    below.set_weights(same.get_weights())
+    photos = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
+    assert np.array_equal(below(photos), same(photos))
+
+
+def test_the_tables_on_the_page_are_those_of_networks(page):
+    assert tuple(page["v1_body"]) == networks.V1_BODY
+    assert tuple(page["stages"]) == networks.V2_BODY
+    for channels in np.arange(0, 2000, 0.7):
+        assert page["round_channels"](channels) == networks.make_divisible(channels)

@@ -5,11 +5,13 @@ the 22 published V2 models. What is printed stands in mobilenet/published.py; si
 test_cost.py; that networks.py builds what Keras builds is in test_networks.py.
 """
 
+import re
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
 
-from mobilenet import anatomy, cost, networks, published
+from mobilenet import cost, networks, published
 from mobilenet.engine import keras
 
 
@@ -18,6 +20,19 @@ def rows_of(kind: str, alpha: float = 1.0, size: int = 224) -> tuple[cost.Row, .
     """What `cost.count` says of a network, built once for all tests."""
     build = networks.mobilenet_v1 if kind == "v1" else networks.mobilenet_v2
     return tuple(cost.count(build(size, alpha)))
+
+
+def by_block(rows: Sequence[cost.Row]) -> dict[str, list[cost.Row]]:
+    """Return the rows of `cost.count` of a MobileNet by block: "block 3" holds its layers, a layer
+    outside of all blocks is a block of its own, by its own name.
+    """
+    blocks = {}
+    for row in rows:
+        number = re.match(r"(?:conv_dw_|conv_pw_|conv_|block_)(\d+)", row.name)
+        name = f"block {number[1]}" if number else row.name
+        name = "block 0" if row.name.startswith("expanded_conv_") else name
+        blocks.setdefault(name, []).append(row)
+    return blocks
 
 
 # --- V1 ---
@@ -46,7 +61,7 @@ def test_v1(alpha, size):
 
 def test_v1_row_by_row():
     """Table 1 of the paper: strides, maps and channels of the thirteen blocks."""
-    blocks = anatomy.by_block(rows_of("v1"))
+    blocks = by_block(rows_of("v1"))
     assert list(blocks) == ["conv1", *(f"block {i}" for i in range(1, 14)), "conv_preds"]
     side, channels = 112, 32
     for (n, stride), rows in zip(networks.V1_BODY, list(blocks.values())[1:-1], strict=True):
@@ -86,7 +101,7 @@ def test_v1_with_full_convolutions():
 
 def test_v1_without_five_blocks():
     left_out = {f"block {i}" for i in range(7, 12)}
-    blocks = anatomy.by_block(rows_of("v1"))
+    blocks = by_block(rows_of("v1"))
     for name in left_out:
         assert {row.input_shape for row in blocks[name]} == {(14, 14, 512)}
     rest = [row for name, rows in blocks.items() if name not in left_out for row in rows]
@@ -104,7 +119,6 @@ def test_the_22_published_v2_models(alpha, size):
     total = cost.totals(rows)
     assert total.multiply_adds // 10**6 == printed.millions, "the table cuts off"
     assert round(total.parameters / 1e6, 2) == printed.parameters
-    assert cost.at_size(rows_of("v2", alpha), 224, size) == list(rows)
 
 
 def test_there_are_22():
@@ -134,7 +148,7 @@ def test_v2_to_the_digit():
 
 def test_v2_row_by_row():
     """Table 2 of the paper: expansion, channels, repetitions and strides."""
-    blocks = anatomy.by_block(rows_of("v2"))
+    blocks = by_block(rows_of("v2"))
     assert list(blocks) == ["Conv1", *(f"block {i}" for i in range(17)), "Conv_1", "predictions"]
     inner, (side, channels) = iter(list(blocks.values())[1:-2]), (112, 32)
     for t, c, n, s in networks.V2_BODY:

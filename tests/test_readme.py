@@ -1,4 +1,4 @@
-"""The table of what is promised names tests that are there; `make check` looks at every module."""
+"""The README and what it links to name files, commands and tests that are there."""
 
 import ast
 import re
@@ -10,7 +10,62 @@ from conftest import LONG_TESTS
 from mobilenet import ROOT
 
 HERE = Path(__file__).parent
+README = ROOT / "README.md"
+WORDS = 1200  # of the README at most, as `wc -w` counts them
+ROOMS = ("dataset", "mobilenet/results", "mobilenet/weights", "tests")
+PAGES = [README, *sorted(ROOT.glob("docs/*.md")), *(ROOT / room / "README.md" for room in ROOMS)]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`(test_\w+\.py)?(?:::(test_\w+))?`")
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def names(pages: list[Path]) -> list[str]:
+    return [page.relative_to(ROOT).as_posix() for page in pages]
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub names them in addresses."""
+    heads = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_the_readme_is_short_and_names_the_test_command():
+    assert len(read(README).split()) <= WORDS
+    assert "make test " in read(README)
+
+
+def test_the_readme_leads_to_every_page_and_notebook():
+    wanted = [*ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    assert set(names(wanted)) <= set(LINK.findall(read(README)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_a_link_leads_somewhere(page):
+    for target in LINK.findall(read(page)):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            other = page.parent / path if path else page
+            assert other.exists(), target
+            assert not anchor or anchor in anchors(other), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_a_command_is_there(page):
+    """Targets of make, modules with the options behind them, scripts, lists of packages."""
+    text = read(page)
+    targets = re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.MULTILINE)
+    for target in re.findall(r"(?:`|^    |PHOTOS=\w+ )make ([a-z-]+)", text, re.MULTILINE):
+        assert target in targets, target
+    for file in re.findall(r"python ([\w/]+\.py)|-r (requirements[\w-]*\.txt)", text):
+        assert (ROOT / "".join(file)).is_file(), file
+    for module, rest in re.findall(r"python -m mobilenet\.([a-z]\w*)(.*)", text):
+        code = read(ROOT / "mobilenet" / f"{module}.py")
+        assert 'if __name__ == "__main__"' in code, module
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert f'"{option}"' in code, (module, option)
 
 
 def test_what_shows_a_promise_is_there():

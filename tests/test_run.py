@@ -113,7 +113,7 @@ def test_kept_outputs_know_of_no_earlier_run(tmp_path, monkeypatch):
     monkeypatch.setenv("MOBILENET_LOG", str(tmp_path / "log"))
     monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
     monkeypatch.setattr(runner, "HERE", tmp_path)
-    with pytest.raises(UserError, match="published baseline"):  # it is no notebook of ours
+    with pytest.raises(UserError, match="counted baseline"):  # it is no notebook of ours
         runner.run(keep=True)
     ran = nbformat.read(tmp_path / "build" / "notebooks" / "01_only.ipynb", as_version=4)
     count, log = ran.cells[0].outputs[0].text.split()
@@ -170,7 +170,7 @@ def test_a_notebook_that_does_not_exist_is_a_usage_error():
     (said,) = result.stderr.splitlines()
     assert said.endswith(".")
     assert "99" in said
-    assert "06_to_a_phone" in said
+    assert "07_to_a_phone" in said
 
 
 def test_an_option_that_does_not_exist_is_a_usage_error(run_here):

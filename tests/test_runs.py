@@ -101,17 +101,18 @@ def test_the_last_comes_first_and_notebooks_are_told_apart():
     assert runs.recall("05") == ([], [])
 
 
-def test_the_best_and_what_differs():
-    plain = remember(correct=60, loss=0.2)
-    good = remember(KNOBS | {"EPOCHS": 9}, correct=62, loss=0.3)
+def test_what_is_better_and_what_differs():
+    plain = remember(correct=40, loss=0.2)
+    good = remember(KNOBS | {"EPOCHS": 9}, correct=50, loss=0.3)
     better = remember(KNOBS | {"EPOCHS": 9, "SEED": 1}, correct=62, loss=0.2)
-    assert runs.best([plain, good, better]) == better
+    assert runs.better([plain, good, better]) == [better], "by more than chance"
+    assert runs.better([better, plain, good]) == []
     assert runs.differing([plain, good]) == {"EPOCHS": [4, 9]}
     assert runs.differing([plain, better]) == {"EPOCHS": [4, 9], "SEED": [runs.MISSING, 1]}
     assert runs.differing([plain]) == {}
     elsewhere = remember(photos={"count": 12}, correct=65)
     assert runs.differing([plain, elsewhere]) == {"photos": [{"count": 327}, {"count": 12}]}
-    assert runs.best([plain, elsewhere]) == plain, "other photos are another question"
+    assert runs.better([plain, elsewhere]) == [], "other photos are another question"
     turned = remember(KNOBS | {"AUGMENTATION": {"flip": True, "zoom": 0.1}})
     assert runs.differing([turned, plain]) == {
         "AUGMENTATION": [{"zoom": 0.1}, {"zoom": runs.MISSING}]

@@ -1,4 +1,4 @@
-"""How far to trust P, and what was tried: figures and tables, right in their numbers."""
+"""How far to trust a network, and what was tried: figures and tables, right in their numbers."""
 
 import math
 import tempfile
@@ -10,7 +10,8 @@ from conftest import draw, one_sentence
 from figure_contract import FigureContract
 
 import utils
-from mobilenet import UserError, explain, runs
+from mobilenet import UserError, curve_figures, explain, runs, trust_figures
+from mobilenet.canvas import GREY
 from mobilenet.training import History, Result, probabilities, wilson_interval
 
 LONG = "a class with a long name, $5 to $6"
@@ -47,12 +48,13 @@ def answers(count, classes, sure=1.0, seed=0):
 
 def all_right(count):
     labels = np.arange(count) % 2
-    return (1 - 2.0 * labels[:, None]) * np.linspace(1, 9, count)[:, None], labels
+    logits = (1 - 2.0 * labels[:, None]) * np.linspace(1, 9, count)[:, None]
+    return probabilities(logits), labels
 
 
-def reliability(count, classes):
+def reliability(count, classes, temperature=None):
     logits, labels = answers(count, classes, 2.0)
-    return utils.reliability_plot(logits, labels, 2.0)
+    return utils.reliability_plot(probabilities(logits), labels, temperature)
 
 
 def thresholds(count, classes, name="alpaca"):
@@ -96,7 +98,10 @@ FIGURES = {
     "reliability_plot, 12 photos, five classes": lambda: reliability(12, 5),
     "reliability_plot, 5,000 photos": lambda: reliability(5000, 2),
     "reliability_plot, 5,000 photos, five classes": lambda: reliability(5000, 5),
+    "reliability_plot, two classes, divided": lambda: reliability(65, 2, 2.0),
+    "reliability_plot, 5,000 photos, five classes, divided": lambda: reliability(5000, 5, 2.0),
     "reliability_plot, all right": lambda: utils.reliability_plot(*all_right(54), 0.5),
+    "reliability_plot, one photo": lambda: utils.reliability_plot(*all_right(1)),
     "threshold_plot, two classes": lambda: thresholds(65, 2),
     "threshold_plot, five classes": lambda: thresholds(65, 5),
     "threshold_plot, 12 photos": lambda: thresholds(12, 5, LONG),
@@ -122,38 +127,40 @@ class TestEveryFigure(FigureContract):
 # --- How far to trust P ---
 
 
-@pytest.mark.parametrize(("count", "classes"), [(12, 2), (65, 5), (5000, 2)])
-def test_a_dot_is_a_bin_with_its_interval_and_its_count(count, classes):
+@pytest.mark.parametrize(("count", "classes"), [(7, 2), (12, 2), (65, 5), (5000, 2)])
+def test_a_dot_is_a_bin_of_enough_photos_with_its_interval_and_its_count(count, classes):
     logits, labels = answers(count, classes, 2.0)
-    figure = utils.reliability_plot(logits, labels, 2.0)
-    for scaled, dots, bars in zip(
-        (logits, logits / 2), figure.axes[:2], figure.axes[2:], strict=True
-    ):
-        p = probabilities(scaled)
-        sure, right = p.max(axis=1), p.argmax(axis=1) == labels
-        bins = [right[(sure >= k / 10) & (sure < (k + 1) / 10)] for k in range(9)]
-        bins = [some for some in [*bins, right[sure >= 0.9]] if len(some)]
-        ((line, _, (reach,)),) = dots.containers
-        assert line.get_ydata() == pytest.approx([some.mean() for some in bins])
-        for some, segment in zip(bins, reach.get_segments(), strict=True):
-            assert segment[:, 1] == pytest.approx(wilson_interval(int(some.sum()), len(some)))
-        assert [bar.get_height() for bar in bars.patches] == [len(some) for some in bins]
-        assert [one.get_text() for one in bars.texts] == [f"{len(some):,}" for some in bins]
+    p = probabilities(logits)
+    (axes,) = utils.reliability_plot(p, labels).axes
+    ((line, _, (reach,)),) = axes.containers
+    counts = [int(one.get_text().replace(",", "")) for one in axes.texts]
+    assert sum(counts) == count
+    assert min(counts) >= min(trust_figures.FEWEST, count)
+    sure, right = np.sort(p.max(axis=1))[::-1], p.argmax(axis=1) == labels
+    right = right[np.argsort(-p.max(axis=1), kind="stable")]
+    ends = np.cumsum(counts)
+    bins = [slice(end - n, end) for n, end in zip(counts, ends, strict=True)]
+    assert line.get_xdata() == pytest.approx([sure[some].mean() for some in bins])
+    assert line.get_ydata() == pytest.approx([right[some].mean() for some in bins])
+    for some, segment in zip(bins, reach.get_segments(), strict=True):
+        hits = right[some]
+        assert segment[:, 1] == pytest.approx(wilson_interval(int(hits.sum()), len(hits)))
 
 
 def test_the_scores_are_told_before_and_after():
     logits, labels = answers(20_000, 2, sure=3.0)
-    figure = utils.reliability_plot(logits, labels, 3.0)
     before, after = (probabilities(z) for z in (logits, logits / 3))
-    for p, title in ((before, figure.axes[0].get_title()), (after, figure.axes[1].get_title())):
-        assert f"Brier score {explain.brier(p, labels):.3f}" in title
-        assert f"calibration error {explain.reliability(p, labels).error:.3f}" in title
-        assert f"cross-entropy {-np.log(p[np.arange(20_000), labels]).mean():.3f} nats" in title
-        assert title.splitlines()[1] in figure.get_label()
+    figure = utils.reliability_plot(before, labels, 3.0)
+    _, *said = (one.get_text() for one in figure.legends[0].get_texts())
+    for p, words in zip((before, after), said, strict=True):
+        assert f"calibration error {explain.reliability(p, labels).error:.3f}" in words
+        assert f"loss {-np.log(p[np.arange(20_000), labels]).mean():.3f}" in words
+        assert words.split(": ")[1] in figure.get_label()
     assert explain.reliability(after, labels).error < 0.01
     assert explain.reliability(before, labels).error > 0.05
-    (dots, _, _) = figure.axes[1].containers[0]
-    assert dots.get_ydata() == pytest.approx(dots.get_xdata(), abs=0.05), "on the dotted line"
+    first, second = (one[0] for one in figure.axes[0].containers)
+    assert second.get_ydata() == pytest.approx(second.get_xdata(), abs=0.05), "on the dotted line"
+    assert first.get_ydata() != pytest.approx(first.get_xdata(), abs=0.05)
 
 
 def test_the_chosen_threshold_is_marked_with_its_counts():
@@ -163,7 +170,11 @@ def test_the_chosen_threshold_is_marked_with_its_counts():
     alt = figure.get_label()
     assert "0.500: precision 2 of 3 (" in alt
     assert "recall 2 of 3 (20.8 to 93.9 %)" in alt
-    (axes,) = figure.axes
+    axes, ours, others = figure.axes
+    for strip, some, colour in ((ours, positive, utils.class_colour(1)), (others, ~positive, GREY)):
+        strokes, _ = strip.lines
+        assert strokes.get_xdata() == pytest.approx(p[some])
+        assert strokes.get_color() == colour
     marks = [one for one in axes.lines if list(one.get_xdata()) == [0.5]]
     assert [one.get_ydata()[0] for one in marks] == pytest.approx([2 / 3, 2 / 3])
     steps = [one for one in axes.lines if one.get_drawstyle() == "steps-post"]
@@ -215,23 +226,19 @@ def test_a_training_takes_one_call(log, small):
     assert [run.times for run in runs.recall("03")[0]] == [1, 1, 2]
 
 
-def test_one_run_says_how_there_will_be_more(log, outputs, capsys):
+def test_one_run_is_one_line(log, outputs, capsys):
     utils.show_runs("03")
     assert "No run is noted yet" in capsys.readouterr().out
-    assert not outputs
     remember({})
     remember({})
     utils.show_runs("03")
-    assert "turn a knob" in capsys.readouterr().out
-    (row,) = cells(outputs)
-    assert row == {
-        "run": "1", "when": "newest", "val right": "45 of 50", "95 % interval": "78.6 to 95.7 %",
-        "val loss": "0.1000", "training": "1.5 s", "times run": "2",
-    }  # fmt: skip
-    assert len(outputs) == 2, "the table, and the curves"
+    (said,) = capsys.readouterr().out.splitlines()
+    assert "validation accuracy 45 of 50 (78.6 to 95.7 %), validation loss 0.1000" in said
+    assert said.endswith("Turn a knob and run the cells again to compare.")
+    assert not outputs, "neither table nor picture"
 
 
-def test_the_table_tells_what_was_turned_and_what_is_best(log, outputs, capsys):
+def test_the_table_tells_what_was_turned(log, outputs, capsys):
     remember({}, 46, 0.20)
     remember({"AUGMENTATION": {"flip": True, "rotation": 30, "zoom": 0.15}}, 47, 0.15)
     remember({"EPOCHS": 9}, 47, 0.14)
@@ -239,22 +246,53 @@ def test_the_table_tells_what_was_turned_and_what_is_best(log, outputs, capsys):
     utils.show_runs("03")
     rows = cells(outputs)
     assert [row["run"] for row in rows] == ["1", "2", "3", "4"]
-    assert [row["val right"] for row in rows] == [
-        "45 of 50", "★ **47 of 50**", "47 of 50", "46 of 50"
-    ]  # fmt: skip
+    assert rows[0] == {
+        "run": "1", "when": "newest", "CUT": "block_12_expand", "EPOCHS": "6",
+        "AUGMENTATION": "rotation 15", "validation accuracy": "45 of 50",
+        "95 % interval": "78.6 to 95.7 %", "validation loss": "0.1000", "training": "1.5 s",
+        "times run": "1",
+    }  # fmt: skip
     assert [row["CUT"] for row in rows] == ["block_12_expand", *3 * ["**block_13_expand**"]]
     assert [row["EPOCHS"] for row in rows] == ["6", "**9**", "6", "6"]
     assert [row["AUGMENTATION"] for row in rows] == [
         "rotation 15", "rotation 15", "**rotation 30**", "rotation 15"
     ]  # fmt: skip
-    assert {"LEARNING_RATE", "POSITIVE", "photos", "backbone"}.isdisjoint(rows[0])
     assert [row["when"] for row in rows] == ["newest", *3 * ["just before"]]
-    assert "★" in capsys.readouterr().out
+    assert "These 50 validation photos cannot tell the runs apart." in capsys.readouterr().out
     alt = outputs[-1]["data"]["text/plain"]
-    assert "1 newest: 45 of 50; 2 CUT block_13_expand, EPOCHS 9 ★: 47 of 50" in alt
+    assert "1 newest: 45 of 50; 2 CUT block_13_expand, EPOCHS 9: 47 of 50" in alt
+    assert "★" not in str(outputs)
     plain = outputs[0]["data"]["text/plain"].splitlines()
     assert len(plain) == 5
-    assert len({line.index(" of 50") for line in plain[1:]} | {0}) <= 4
+    assert len({line.index(" of 50") for line in plain[1:]}) == 1
+    assert "**" not in outputs[0]["data"]["text/plain"]
+
+
+def test_a_star_is_a_run_better_than_the_newest_by_more_than_chance(log, outputs, capsys):
+    remember({}, 50)
+    remember({"EPOCHS": 9}, 49)
+    remember({"EPOCHS": 12}, 47)
+    remember({"EPOCHS": 1}, 40)
+    utils.show_runs("03")
+    rows = cells(outputs)
+    high = wilson_interval(40, 50)[1]
+    for row, right in zip(rows, (40, 47, 49, 50), strict=True):
+        star = "★ " if wilson_interval(right, 50)[0] > high else ""
+        assert row["validation accuracy"] == f"{star}{right} of 50"
+    assert "★" in rows[-1]["validation accuracy"]
+    assert "more than chance" in capsys.readouterr().out
+
+
+def test_where_the_newest_is_the_better_one_that_is_said(log, outputs, capsys):
+    remember({}, 30)
+    remember({"EPOCHS": 9}, 49)
+    utils.show_runs("03")
+    assert "No run is better than the newest by more than chance." in capsys.readouterr().out
+    remember({"EPOCHS": 7}, 30, photos={"count": 5})
+    runs_found = runs.recall("03")[0]
+    assert runs.better(runs_found) == []
+    utils.show_runs("03")
+    assert "different photos" in capsys.readouterr().out
 
 
 def test_many_knobs_share_a_column(log, outputs):
@@ -266,10 +304,10 @@ def test_many_knobs_share_a_column(log, outputs):
     assert other["knobs"] == "A **1**, B **1**, C **1**, D **1**, E **1**, F **1**"
 
 
-def test_an_older_best_stays_in_sight(log, outputs):
+def test_an_older_run_that_is_better_stays_in_sight(log, outputs):
     remember({"EPOCHS": 30}, 50)
     for epochs in range(1, 6):
-        remember({"EPOCHS": epochs}, 40)
+        remember({"EPOCHS": epochs}, 30)
     utils.show_runs("03", last=3)
     assert [row["EPOCHS"].strip("*") for row in cells(outputs)] == ["5", "4", "30"]
 
@@ -283,7 +321,7 @@ def test_other_photos_are_told_and_are_not_better(log, outputs):
         "count 327, digest cd",
         "**count 12**, **digest ab**",
     ]
-    assert rows[0]["val right"] == "★ **44 of 50**"
+    assert [row["validation accuracy"] for row in rows] == ["44 of 50", "50 of 50"]
 
 
 def test_what_a_stranger_wrote_is_shown_as_it_is(log, outputs):
@@ -298,15 +336,16 @@ def test_what_a_stranger_wrote_is_shown_as_it_is(log, outputs):
 
 def test_damaged_files_are_named_and_left_out(log, outputs, capsys):
     remember({})
+    remember({"EPOCHS": 9})
     (log / "03-broken.json").write_text("{")
     utils.show_runs("03")
     said = capsys.readouterr().out
     assert "damaged: 03-broken.json;" in said
     assert one_sentence(said.splitlines()[-1])
-    assert len(cells(outputs)) == 1
+    assert len(cells(outputs)) == 2
 
 
-def test_the_curves_are_those_of_the_runs_and_two_stand_out():
+def test_the_curves_are_those_of_the_runs_and_the_newest_stands_out():
     figure = curves(10)
     for axes, first in zip(figure.axes, (0.7, 0.5), strict=True):
         drawn = [one for one in axes.lines if len(one.get_ydata()) > 1]
@@ -316,14 +355,29 @@ def test_the_curves_are_those_of_the_runs_and_two_stand_out():
             (KNOBS | turned)["EPOCHS"] for turned in TURNED
         )
         wide = [one for one in drawn if one.get_linewidth() > 2]
-        assert len(wide) == 2
-        assert drawn[-1] in wide, "the newest lies on top"
+        assert wide == [drawn[-1]], "the newest, on top"
         marks = {one.get_marker() for one in drawn if one not in wide}
-        assert len(marks) == 8, "the others are told apart by their marks"
+        assert len(marks) == 9, "the others are told apart by their marks"
     said = [one.get_text() for one in figure.legends[0].get_texts()]
     assert said[0] == "1 newest"
     assert [one.split()[0] for one in said[:10]] == [str(i) for i in range(1, 11)]
-    assert sum("★" in one for one in said) == 1
+
+
+def test_a_better_run_has_a_star_in_the_picture(log):
+    remember({}, 50, 0.1)
+    remember({"EPOCHS": 2}, 30, 0.6)
+    figure = utils.run_curves(runs.recall("03")[0])
+    for axes in figure.axes:
+        stars = [one for one in axes.lines if one.get_marker() == "*"]
+        assert [one.get_xdata()[0] for one in stars] == [6]
+    said = [one.get_text() for one in figure.legends[0].get_texts()]
+    assert said == ["1 newest", "2 EPOCHS 6 ★", "weights kept"]
+
+
+def test_losses_that_are_much_alike_have_a_linear_axis(log):
+    for lowest, scale in ((0.72 / curve_figures.LINEAR, "linear"), (0.01, "log")):
+        remember({"SEED": lowest}, 45, lowest)
+        assert utils.run_curves(runs.recall("03")[0]).axes[0].get_yscale() == scale
 
 
 def test_showing_runs_twice_gives_the_same_bytes(log, outputs):

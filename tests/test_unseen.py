@@ -51,7 +51,7 @@ FIGURES = {
     "own_grid of one, unlike": lambda: utils.own_grid(own(1, odd=1), NAMES[:2]),
     "own_grid, five classes": lambda: utils.own_grid(own(24, 5, odd=24), NAMES),
     "own_grid, many": lambda: utils.own_grid(own(400, odd=5), NAMES[:2]),
-    "own_grid, odd names": lambda: utils.own_grid(own(6, odd=6, names=ODD_NAMES), NAMES[:2]),
+    "own_grid, odd names": lambda: utils.own_grid(own(6, 2, 6, names=ODD_NAMES), NAMES[:2], True),
 }
 
 
@@ -274,12 +274,14 @@ def test_each_photo_carries_its_name_and_its_answer():
         "IMG_20240101_123457.jpg",
     ]
     given = own(5, 5, names=names)
-    titles = [axes.get_title().splitlines() for axes in utils.own_grid(given, NAMES).axes][:5]
-    assert [title[0] for title in titles[:3]] == ["a.jpg", "□□.jpg", r"\$x\$.png"]
-    assert len({title[0] for title in titles}) == 5, "photos of a series can be told apart"
-    for (_, said), p in zip(titles, given.p, strict=True):
-        assert said.endswith(f"{p.max():.2f}")
-        assert said.startswith(NAMES[p.argmax()][:13].replace("$", r"\$"))
+    titles = [axes.get_title().splitlines() for axes in utils.own_grid(given, NAMES, True).axes][:5]
+    assert [title[1] for title in titles[:3]] == ["a.jpg", "□□.jpg", r"\$x\$.png"]
+    assert len({title[1] for title in titles}) == 5, "photos of a series can be told apart"
+    for (said, _), p in zip(titles, given.p, strict=True):
+        assert said.endswith(f" {100 * p.max():.0f} %")
+        assert said.startswith(NAMES[p.argmax()][:9].replace("$", r"\$"))
+    plain = [axes.get_title() for axes in utils.own_grid(given, NAMES).axes][:5]
+    assert plain == [said for said, _ in titles], "no names unless asked for"
 
 
 def test_many_files_that_cannot_be_read_are_counted():

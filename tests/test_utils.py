@@ -72,6 +72,10 @@ FIGURES = {
     "class_balance, five": lambda: utils.class_balance(some_photos(5), parts(some_photos(5))),
     "learning_curves": lambda: utils.learning_curves(history()),
     "learning_curves, both": lambda: utils.learning_curves(history(), history(3)),
+    "loss_by_rate_plot": lambda: utils.loss_by_rate_plot(
+        np.geomspace(1e-6, 1e-2, 8), [0.2, 0.2, 0.19, 0.17, 0.15, 0.18, 2.5, np.nan], 0.2
+    ),
+    "loss_by_rate_plot, none holds": lambda: utils.loss_by_rate_plot([1e-3], [np.inf], 0.2),
     "class_bars": lambda: utils.class_bars(
         {"llama": 0.8, "Arabian camel": 0.1, "a thing with a long name": 0.02}, "Said", "Bars."
     ),
@@ -160,15 +164,38 @@ def test_the_bars_count_the_photos_of_each_part():
     assert [[bar.get_width() for bar in bars] for bars in axes.containers] == expected
 
 
-def test_curves_show_both_stages_and_ring_the_epoch_kept():
+def test_curves_show_each_stage_by_itself_and_mark_the_epoch_kept():
     head, tuned = history(5), history(3)
-    for axes in utils.learning_curves(head, tuned).axes:
-        rings = [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"]
-        assert rings == [(4,), (5 + 2,)]
-        last = max(line.get_xdata().max() for line in axes.lines if len(line.get_xdata()) > 2)
-        assert last == 8
+    tuned.val_loss, tuned.loss = [0.2, 0.19, 0.18, 0.19], [np.nan, 0.19, 0.18, 0.17]
+    figure = utils.learning_curves(head, tuned)
+    for axes, stage in zip(figure.axes, (head, tuned, head, tuned), strict=True):
+        (kept,) = (line for line in axes.lines if line.get_label() == "weights kept")
+        assert list(kept.get_xdata()) == [stage.best]
+        last = max(line.get_xdata().max() for line in axes.lines)
+        assert last == len(stage.val_loss) - 1
+    low, high = figure.axes[1].get_ylim()
+    assert low > 0.16
+    assert high < 0.21, "enlarged"
+    assert "fine-tuning" in figure.get_label()
     alone = utils.learning_curves(head)
+    assert len(alone.axes) == 2
     assert "fine-tuning" not in alone.get_label()
+
+
+def test_rates_show_the_lowest_and_what_is_off_the_scale():
+    rates = np.geomspace(1e-6, 1e-2, 8)
+    losses = [0.2, 0.2, 0.19, 0.17, 0.15, 0.18, 2.5, np.nan]
+    figure = utils.loss_by_rate_plot(rates[::-1], losses[::-1], 0.2)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    (label,) = (one for one in lines if one.startswith("lowest"))
+    assert label == f"lowest, at {rates[4]:.1e}"
+    assert lines[label].get_ydata() == [0.15]
+    crosses = lines["off the scale, or diverged"]
+    assert crosses.get_xdata() == pytest.approx(rates[6:])
+    assert crosses.get_ydata() == pytest.approx(np.full(2, axes.get_ylim()[1]))
+    assert [one.get_text() for one in axes.texts] == ["2.5"]
+    assert "diverged at 1.0e-02" in figure.get_label()
 
 
 def test_stages_of_a_way_make_one_curve():
@@ -207,12 +234,15 @@ def test_shown_figures_carry_their_alt_text(outputs, name, kind):
     made = FIGURES[name]()
     assert utils.show(made) is None
     (output,) = outputs
-    alt = made.get_label()
-    assert output["metadata"] == {kind: {"alt": alt}}
-    assert output["data"]["text/plain"] == alt
-    picture = Image.open(io.BytesIO(base64.b64decode(output["data"][kind])))
+    alt, shown = made.get_label(), output["metadata"][kind]
+    assert list(output["metadata"]) == [kind]
+    assert shown["alt"] == output["data"]["text/plain"] == alt
+    coded = base64.b64decode(output["data"][kind])
+    picture = Image.open(io.BytesIO(coded))
     width, height = made.get_size_inches() * canvas.DPI
-    assert picture.size == (int(width), int(height))
+    assert (shown["width"], shown["height"]) == pytest.approx((width, height), abs=1)
+    assert picture.size == pytest.approx((2 * width, 2 * height), abs=2), "sharp"
+    assert len(coded) <= canvas.BYTES
     assert np.asarray(picture.convert("L")).std() > 5
 
 
