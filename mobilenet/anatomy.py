@@ -156,6 +156,20 @@ def with_activations(model: Any, activations: Mapping[str, Callable]) -> Any:
     return changed
 
 
+def with_relu_behind(model: Any, ending: str) -> Any:
+    """Return a copy of a model, with the same weights, in which a ReLU stands behind each layer
+    whose name ends with `ending`.
+    """
+
+    def call(layer, inputs, **_):
+        outputs = layer(inputs)
+        return keras.ops.relu(outputs) if layer.name.endswith(ending) else outputs
+
+    changed = keras.models.clone_model(model, call_function=call)
+    changed.set_weights(model.get_weights())
+    return changed
+
+
 def rounded_relu6(step: float) -> Callable:
     """ReLU6, then the nearest multiple of `step`, which is above 0."""
     return lambda x: keras.ops.round(keras.ops.clip(x, 0.0, 6.0) / step) * step

@@ -51,7 +51,7 @@ def copy_project(folder: Path) -> Path:
     """A copy of what notebooks and `make` need, with the drawn pictures, without build/."""
     copy = folder / "project"
     leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("mobilenet", "notebooks", "images"):
+    for name in ("mobilenet", "notebooks", "images", "my_photos"):
         shutil.copytree(ROOT / name, copy / name, ignore=leave)
     for name in ("utils.py", "Makefile", "requirements.txt"):
         shutil.copy(ROOT / name, copy)

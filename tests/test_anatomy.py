@@ -113,6 +113,19 @@ def test_the_clip_and_the_rounding(small):
     assert np.array_equal(model(photos).numpy(), exact), "the original has changed"
 
 
+def test_a_relu_behind_each_projection(small):
+    photos = features.preprocess(draw(2, size=small.size).images)
+    name = "block_1_project_BN"
+    spoiled = anatomy.with_relu_behind(small.model, "project_BN")
+    start = keras.Model(small.model.input, small.model.get_layer(name).output)
+    before, behind = start(photos), anatomy.with_relu_behind(start, name)(photos)
+    assert np.min(before) < 0
+    assert np.array_equal(behind, np.maximum(before, 0))
+    exact = small.model(photos).numpy()
+    assert anatomy.relative_error(spoiled(photos).numpy(), exact) > 0.1
+    assert all(map(np.array_equal, spoiled.get_weights(), small.model.get_weights()))
+
+
 def test_rounded_relu6_has_so_many_values():
     x = np.linspace(-3, 9, 5000).astype(np.float32)
     values = np.unique(np.array(anatomy.rounded_relu6(6 / 15)(x)))

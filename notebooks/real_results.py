@@ -1,0 +1,120 @@
+"""Execute notebooks on the real photos with ImageNet's weights, and put what came out into boxes.
+
+    make real-results
+
+A box is what stands in a markdown cell between `<!-- real: KEY -->` and `<!-- /real -->`: numbers
+and curves, dated; no photo, since photos belong to whoever took them. They are written to
+notebooks/real_results.json and, curves, to images/real_KEY.png. Needs photos in PHOTOS or
+dataset/photos/, and weights in Keras's cache or a network.
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import nbformat
+
+from mobilenet import ROOT, UserError, backbone, command, from_root, photos
+from mobilenet.files import write_json
+from notebooks import run
+
+FILE = run.HERE / "real_results.json"
+BOX = re.compile(r"<!-- real: (\w+) -->.*?(?:<!-- /real -->|(?=\n\n)|\Z)", re.S)
+WIDTH = 640  # pixels of a picture on the page
+
+# By notebook and box what a cell at its end would give: text, and figures by the box's name.
+TELL = {
+    "03_alpaca_classifier": {
+        "setup": "utils.describe(photos).splitlines()[0] + ' ' + str(network)",
+        "imagenet": "told",
+        "frozen": "f'Baseline {baseline}. Frozen {frozen}.'",
+    },
+    "04_fine_tuning": {
+        "fine_tuning": "loss",
+        "tuned": "f'Frozen {frozen}. Fine-tuned {fine_tuned}.'",
+    },
+}
+FIGURES = {}
+
+
+def ask(tell: dict[str, str], figures: dict[str, str], out: Path) -> nbformat.NotebookNode:
+    """A cell that writes what these expressions give to files in a folder."""
+    lines = ["import json, pathlib", f"out = pathlib.Path({str(out)!r})"]
+    values = ", ".join(f"{key!r}: str({code})" for key, code in tell.items())
+    lines.append(f"(out / 'told.json').write_text(json.dumps({{{values}}}))")
+    for key, code in figures.items():
+        lines.append(f"figure = {code}")
+        lines.append(f"figure.savefig(out / {key + '.png'!r}, dpi=192)")
+        lines.append(f"(out / {key + '.txt'!r}).write_text(figure.get_label())")
+    return nbformat.v4.new_code_cell("\n".join(lines))
+
+
+def filled(source: str, results: dict) -> str:
+    """A markdown cell's source with its boxes as the results say."""
+    return BOX.sub(lambda found: box(found[1], results), source)
+
+
+def box(key: str, results: dict) -> str:
+    """A box in Markdown, between its two marks."""
+    told = results["boxes"][key].strip()
+    body = f"**{results['title']}** ({results['date']}): {told}"
+    lines = [f"<!-- real: {key} -->", *(f"> {line}".rstrip() for line in body.splitlines())]
+    if key in results["pictures"]:
+        alt = results["pictures"][key].replace('"', "'")
+        lines += [">", f'> <img src="../images/real_{key}.png" width="{WIDTH}" alt="{alt}">']
+    return "\n".join([*lines, "<!-- /real -->"])
+
+
+def work() -> int:
+    """Execute, write the results and fill the boxes; returns the exit code, 0."""
+    folder, _ = photos.find_folder()
+    if folder == ROOT / "dataset" / "rendered":
+        raise UserError("There are no real photos: run `make photos`, or set PHOTOS to a folder.")
+    if backbone.find_weights() != "imagenet":
+        raise UserError("ImageNet's weights cannot be had: connect to a network.")
+    for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(from_root(os.environ[name]))
+    results = {"date": date.today().isoformat(), "machine": command.machine()}
+    results |= {"title": "With the 327 real photos and ImageNet's weights", "boxes": {}}
+    results["pictures"] = {}
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["MOBILENET_LOG"] = f"{place}/log"
+        for name, tell in TELL.items():
+            out = Path(place, name)
+            out.mkdir()
+            figures = {key: code for key, code in FIGURES.items() if key in tell}
+            path = run.named(name)
+            print(f"{path.stem} …", flush=True)
+            notebook = nbformat.read(path, as_version=4)
+            notebook.cells.append(ask(tell, figures, out))
+            copy = out / path.name
+            nbformat.write(notebook, copy)
+            run.execute(copy, run.HERE, lambda k, n: None)
+            results["boxes"] |= json.loads((out / "told.json").read_text(encoding="utf-8"))
+            for key in figures:
+                (ROOT / "images" / f"real_{key}.png").write_bytes((out / f"{key}.png").read_bytes())
+                results["pictures"][key] = (out / f"{key}.txt").read_text(encoding="utf-8")
+    write_json(FILE, results)
+    fill(results)
+    return 0
+
+
+def fill(results: dict) -> None:
+    """Put the results into the boxes of all notebooks."""
+    for path in run.notebooks():
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = filled(cell.source, results)
+        run.write(notebook, path)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(work))
