@@ -1,7 +1,8 @@
-"""Numbers behind the pictures: where a network looks, what photos resemble, how far to trust P.
+"""Numbers behind the pictures: where a network looks, what photos resemble, how far to trust it.
 
-Grad-CAM is Selvaraju et al. 2017 (arXiv 1610.02391); reliability diagram and temperature are those
-of Guo et al. 2017 (arXiv 1706.04599); the Brier score is Brier 1950.
+Grad-CAM: Selvaraju et al. (2017), *Grad-CAM: Visual Explanations from Deep Networks via
+Gradient-Based Localization*, https://arxiv.org/abs/1610.02391. Calibration and temperature: Guo et
+al. (2017), *On Calibration of Modern Neural Networks*, https://arxiv.org/abs/1706.04599.
 """
 
 from typing import Any, NamedTuple
@@ -13,19 +14,20 @@ from mobilenet.engine import keras, tf
 from mobilenet.training import cross_entropy, probabilities
 
 TEMPERATURES = np.geomspace(0.05, 20, 241)
-USUAL = np.log(2)  # how far ln T may be expected from 0 before any photo was seen
+USUAL = np.log(2)  # the standard deviation of ln T, as expected before any photo is judged
 
 
 # --- Where it looks ---
 
 
 def grad_cam(model: Any, photos: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """How much each place of the last feature map speaks for a class (equations 1 and 2).
+    """Return how much each position of the last feature map speaks for a class (the paper's
+    equations 1 and 2): float32 (N, height, width), the largest of each photo 1, the smallest 0 or
+    more; all 0 if nothing speaks for the class.
 
     model: photos → logits, (B, 1) or (B, K), as `classifier.assemble` makes it. photos: uint8 (N,
-    size, size, 3). classes: int64 (N,), the class asked about. Returns float32 (N, height, width),
-    the size of the map, each from 0 to 1, all 0 where nothing speaks for the class. Raises
-    UserError if no layer takes a feature map.
+    size, size, 3). classes: int64 (N,), the class to explain for each photo. Raises UserError if no
+    layer takes a feature map.
     """
     maps = [layer.input for layer in model.layers if len(getattr(layer.input, "shape", ())) == 4]
     if len(maps) < 2:  # the first is the photo
@@ -49,7 +51,9 @@ def grad_cam(model: Any, photos: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def similarity(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Cosine of the angle between features (N, C) and others (M, C): float64 (N, M), -1 to 1."""
+    """Return the cosine of the angle between features (N, C) and others (M, C): float64 (N, M), in
+    [-1, 1].
+    """
     one, two = (
         x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
         for x in (np.float64(some), np.float64(others))
@@ -58,8 +62,8 @@ def similarity(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def neighbours(some: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The most similar of others (M, C) for each of some (N, C), the nearest first: positions,
-    int64 (N, count), and similarities, float64 (N, count). Fewer columns if others are fewer.
+    """Return the most similar of others (M, C) for each of some (N, C), the nearest first:
+    positions, int64 (N, count), and cosines, float64 (N, count). Fewer columns if M is below count.
     """
     near = similarity(some, others)
     order = np.argsort(-near, axis=1, kind="stable")[:, :count]
@@ -85,12 +89,13 @@ def plane(features: np.ndarray) -> tuple[np.ndarray, float]:
     return points * np.where(largest < 0, -1, 1), share
 
 
-# --- How far to trust P ---
+# --- How far to trust it ---
 
 
 class Reliability(NamedTuple):
-    """Photos sorted into bins by the P of their likeliest class. counts: int64 (B,). sure: the
-    mean P, right: the share right, both float64 (B,), nan where a bin is empty.
+    """Predictions in bins by the probability of their likeliest class. counts: int64 (B,). sure:
+    the mean of that probability, right: the accuracy, both float64 (B,) in [0, 1], nan where a bin
+    is empty.
     """
 
     counts: np.ndarray
@@ -99,14 +104,19 @@ class Reliability(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error: how far sure and right are apart, by count, in [0, 1]."""
+        """The expected calibration error, in [0, 1]: the mean distance of sure from right, each bin
+        weighted by its count.
+        """
         some = self.counts > 0
         gap = np.abs(self.sure[some] - self.right[some])
         return float((gap * self.counts[some]).sum() / self.counts.sum())
 
 
 def reliability(p: np.ndarray, labels: np.ndarray, bins: int = 10) -> Reliability:
-    """How often a network is right, by how sure it is. p: P(class), (N, K); labels: (N,)."""
+    """Return accuracy by predicted probability, in bins of equal width.
+
+    p: (N, K), predicted probabilities; labels: int64 (N,), of photos that were not trained on.
+    """
     sure, right = p.max(axis=1), p.argmax(axis=1) == labels
     place = np.minimum((sure * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
@@ -118,25 +128,21 @@ def reliability(p: np.ndarray, labels: np.ndarray, bins: int = 10) -> Reliabilit
         )
 
 
-def brier(p: np.ndarray, labels: np.ndarray) -> float:
-    """Brier's score: the mean squared distance of P, (N, K), from the truth; 0 is best, 2 worst."""
-    return float(((p - np.eye(p.shape[1])[labels]) ** 2).sum(axis=1).mean())
-
-
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The number T to divide logits (N, 1) or (N, K) by, so that these photos, labels (N,), have
-    little cross-entropy: above 1, the network was too sure. One of TEMPERATURES.
+    """Return the number T that logits are to be divided by so that their cross-entropy is lowest,
+    one of TEMPERATURES. Above 1, the network was overconfident.
 
-    Least is the sum of the losses plus (ln T / USUAL)² / 2. Without the second term a few photos
-    that all are right would call for T = 0; the more photos, the less it counts.
+    logits: (N, 1) or (N, K); labels: int64 (N,), of photos that were not trained on. Minimised is
+    the sum of the losses plus (ln T / USUAL)² / 2. Without the second term, a few photos, all
+    classified correctly, would ask for T = 0; the more photos, the less it counts.
     """
     losses = [cross_entropy(probabilities(logits / t), labels).sum() for t in TEMPERATURES]
     return float(TEMPERATURES[np.argmin(losses + (np.log(TEMPERATURES) / USUAL) ** 2 / 2)])
 
 
 class Thresholds(NamedTuple):
-    """What comes of calling a photo positive from a threshold on, from the highest to the lowest:
-    thresholds, precision, recall, all float64 (T,).
+    """Precision and recall at each threshold, the highest threshold first: all float64 (T,), in
+    [0, 1].
     """
 
     thresholds: np.ndarray
@@ -145,25 +151,28 @@ class Thresholds(NamedTuple):
 
 
 def thresholds(p: np.ndarray, positive: np.ndarray) -> Thresholds:
-    """Precision and recall at each P, (N,), that occurs. positive: bool (N,), whether a photo is.
+    """Return precision and recall at each threshold that tells photos apart: a photo is called
+    positive if its probability is at least the threshold.
 
-    Raises UserError if none is.
+    p: (N,), predicted probabilities of the positive class; positive: bool (N,), the truth. Raises
+    UserError if no photo is positive.
     """
     if not positive.any():
         raise UserError("None of these photos is positive: recall needs one, so add some.")
     order = np.argsort(-p, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)  # of equal P all or none
+    last = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)  # of equal p all or none
     hits = np.cumsum(positive[order])[last]
     return Thresholds(p[order][last], hits / (last + 1), hits / positive.sum())
 
 
 def choose_threshold(p: np.ndarray, positive: np.ndarray, recall: float) -> float:
-    """The P, in [0, 1], from which on to call a photo positive so that these photos reach at least
-    this recall, above 0 and at most 1: with the highest precision, of equals the highest recall.
+    """Return the threshold, in [0, 1], at which these photos reach the recall with the highest
+    precision; of several, the one with the highest recall.
 
-    p, positive: (N,), of validation photos. It lies midway to the next lower P, since all between
-    are the same to these photos. Recall 1 can always be reached. Raises UserError if recall is out
-    of range or none of the photos is positive.
+    p, positive: (N,), as in `thresholds`, of photos that were not trained on. recall: above 0, at
+    most 1, which can always be reached. The threshold lies midway to the next lower probability,
+    since all thresholds between are the same to these photos. Raises UserError if recall is out of
+    range or no photo is positive.
     """
     if not 0 < recall <= 1:
         raise UserError(f"A recall of {recall} cannot be had: take one above 0 and at most 1.")

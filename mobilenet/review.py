@@ -1,10 +1,11 @@
-"""Labels reviewed: which ones to doubt, and what was decided, kept in `dataset/corrections.csv`.
+"""Review of labels: which to doubt, and what was decided, stored in `dataset/corrections.csv`.
 
-The file is the user's, in UTF-8, a line a decision: the sha256 of the photo's bytes, its file and
-label as the folders have them, the label decided on, or nothing to leave the photo out. A decision
-holds for these bytes, wherever they lie and whatever they are called; no photo is ever touched.
-`photos.load_photos` applies it wherever it is called: in the notebooks, `mobilenet.gains` and
-`mobilenet.bench`. `mobilenet.train` reads data sets of others, and does not.
+The file is the user's, in UTF-8, one decision a line: the sha256 of the photo's bytes, its file,
+the class of its folder, and the class decided on, or nothing to leave the photo out. A decision
+belongs to these bytes, whatever the file is called and wherever it is; no photo is changed or
+moved. `photos.load_photos` applies decisions wherever it is called: in the notebooks,
+`mobilenet.gains` and `mobilenet.bench`. `mobilenet.train` reads data sets of others and ignores
+them.
 """
 
 import csv
@@ -28,7 +29,9 @@ REASON = f"as {NAME} says"  # why a photo is left out
 
 
 class Decision(NamedTuple):
-    """A line of the file. given: the folder the photo lay in. decided: a class, "" for none."""
+    """A line of the file. given: the class of the photo's folder. decided: a class, or "" to leave
+    the photo out.
+    """
 
     sha256: str
     file: str
@@ -37,23 +40,26 @@ class Decision(NamedTuple):
 
 
 def doubts(p: np.ndarray, labels: np.ndarray, count: int = 18) -> np.ndarray:
-    """Positions of the `count` photos whose label is doubted most, the most doubted first: int64.
+    """Return the positions of the `count` photos whose label is doubted most, the most doubted
+    first: int64 (count,), fewer if there are fewer photos.
 
-    p: (N, K), P(class) of each photo by a network that has not learned from it, as
-    `solver.cross_validate` gives it; labels: int64 (N,). They are ranked by the P of their label,
-    the lowest first: the "self-confidence" of confident learning (Northcutt, Jiang and Chuang 2021,
-    arXiv 1911.00068), which is the order of the loss. 18 fill a grid; fewer if there are fewer.
+    p: (N, K), predicted probabilities by a network that has not learned from the photo, as
+    `solver.cross_validate` gives them; labels: int64 (N,). Photos are sorted by the probability of
+    their label, the lowest first, which is the order of the loss, the highest first. It is the
+    "self-confidence" of Northcutt, Jiang and Chuang (2021), *Confident Learning: Estimating
+    Uncertainty in Dataset Labels*, https://arxiv.org/abs/1911.00068.
     """
     return np.argsort(p[np.arange(len(labels)), labels], kind="stable")[:count]
 
 
 def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
-    """Write decisions down: file, as in photos.files, → a class name, or None to leave it out.
+    """Store decisions, each a file, as in photos.files, → a class name, or None to leave it out.
 
-    Deciding again replaces a decision, deciding for the class of the photo's own folder takes it
-    back; what was decided of other photos stays. The photos must come from `load_photos`; load them
-    again to have the decisions applied. Raises UserError for a file or a class that is not there,
-    for copies of a photo that are decided differently, and if the file cannot be read or written.
+    A new decision replaces an earlier one for the same photo; deciding for the class of the photo's
+    own folder takes it back; decisions for other photos stay. The photos must come from
+    `load_photos`; load them again to apply the decisions. Raises UserError for a file or class that
+    does not exist, for copies of one photo that are decided differently, and if the file cannot be
+    read or written.
     """
     copies = defaultdict(list)
     for file, sha256 in photos.sums.items():
@@ -69,7 +75,7 @@ def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
         for copy in copies[photos.sums[file]]:
             if decisions.get(copy, label) != label:
                 raise UserError(f"{file!r} and {copy!r} are one photo: decide the same for both.")
-    with alone(FILE.parent):  # between reading and writing nobody else writes
+    with alone(FILE.parent):  # no other process writes between reading and writing
         before = _read()
         after = dict(before)
         for file, label in decisions.items():
@@ -83,9 +89,10 @@ def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
 
 
 def apply(sums: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """The labels, int64 (N,), of photos with these sha256 sums, as decided; -1: to be left out.
+    """Return the labels as decided, int64 (N,), of photos with these sha256 sums; -1 means that a
+    photo is left out.
 
-    Raises UserError if the file cannot be read, or decides for a class that these photos lack.
+    Raises UserError if the file cannot be read or names a class that these photos do not have.
     """
     decided, labels = _read(), labels.copy()
     for i, sha256 in enumerate(sums):
@@ -100,7 +107,7 @@ def apply(sums: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -
 
 
 def folder_of(file: str) -> str:
-    """The class whose folder a file of photos.files lies in."""
+    """Return the class in whose folder a file of photos.files is."""
     return file.partition("/")[0]
 
 
@@ -108,9 +115,11 @@ def folder_of(file: str) -> str:
 
 
 def _read() -> dict[str, Decision]:
-    """The decisions by sha256, in the order of their lines; also as a spreadsheet saves them."""
+    """Return the decisions by sha256, in the order of their lines, also if a spreadsheet saved
+    them.
+    """
     try:
-        # What is no UTF-8 goes through unharmed; what it spoils is no class, and said to be none.
+        # Bytes that are not UTF-8 are kept; a name they spoil is reported as no class.
         text = FILE.read_bytes().decode("utf-8-sig", "surrogateescape")
     except FileNotFoundError:
         return {}
@@ -138,7 +147,7 @@ def _read() -> dict[str, Decision]:
 
 
 def _cells(row: list[str]) -> list[str]:
-    """A row without the empty cells that a spreadsheet adds at the end."""
+    """Return a row without the empty cells that a spreadsheet adds at the end."""
     width = len(Decision._fields)
     return row if any(row[width:]) else row[:width]
 
@@ -150,7 +159,7 @@ def _refuse(line: int, why: str, error: Exception | None = None) -> None:
 def _write(decisions: Iterable[Decision]) -> None:
     with (
         replacing(FILE) as new,
-        # The mark at the start has Excel read UTF-8.
+        # With this mark at the start, Excel reads the file as UTF-8.
         new.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
     ):
         out.write("\ufeff")

@@ -1,20 +1,21 @@
-"""The head found to the end: logistic regression on cached features, solved instead of trained.
+"""The head solved exactly: regularised logistic regression on cached features.
 
 With the backbone frozen, the head alone is an old problem with one best answer (Hastie, Tibshirani
-and Friedman 2009, section 4.4; Bishop 2006, section 4.3). Of N photos with features x and logits
-x·kernel + bias it is the least of
+and Friedman, 2009, *The Elements of Statistical Learning*, section 4.4; Bishop, 2006, *Pattern
+Recognition and Machine Learning*, section 4.3). For N photos with features x and logits
+x·kernel + bias, it minimises
 
     Σ over photos of the cross-entropy, in nats  +  strength / 2 · Σ kernel²
 
-which is convex, so that whoever goes downhill for long enough gets there, and Newton's method in a
-few steps. strength, above 0, is the weight of the L2 penalty (scikit-learn's 1 / C); the bias is
-not penalised. The cross-entropy is a sum: more photos outweigh the penalty. The V views of a photo
-count 1 / V each, so a strength means the same for any number of views.
+This is convex, so that Newton's method finds the minimum in a few steps. strength, above 0, is the
+weight of the L2 penalty, in scikit-learn 1 / C; the bias is not penalised. The cross-entropy is a
+sum, so the more photos, the less the penalty counts. The V views of a photo count 1 / V each, so
+that a strength means the same for any number of views.
 
 Features are float (N, channels), or (V, N, channels) of V views, the photo itself first. Labels
 are int64 (N,), from 0 to classes - 1; two classes have one logit, which speaks for label 1, and
-more have one each, as in `training`. All is computed in float64, to which features that are many
-are turned some at a time, so that a file of them need not fit into memory.
+more have one each, as in `training`. Arithmetic is in float64. Many features are converted a few
+rows at a time, so that a file of them need not fit into memory.
 """
 
 import math
@@ -29,14 +30,14 @@ from mobilenet.progress import progress
 from mobilenet.training import build_head, cross_entropy, folds, probabilities, smallest_class
 
 STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
-TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest that it could have
+TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest possible one
 NEWTON_STEPS = 100  # five to ten are enough
 CG_STEPS = 1000  # a hundred are enough
-AT_ONCE = 400_000_000  # bytes of float64 features; more of them are made anew for each product
-ROWS = 1024  # that are made or looked at together, so that a processor's cache holds some
+AT_ONCE = 400_000_000  # bytes of float64 features; more are converted anew for each product
+ROWS = 1024  # converted or checked together, so that a processor's cache holds them
 
-# Products of this size gain nothing by threads, and thousands of times one waits for the other:
-# on a machine that does something else, too, that takes many times as long.
+# Products of this size gain nothing from threads, and the threads wait for each other thousands of
+# times: on a machine that is also doing something else, that takes many times as long.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
@@ -44,7 +45,8 @@ one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 def solve(
     features: np.ndarray, labels: np.ndarray, classes: int, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best head for these photos: kernel, float64 (channels, logits), and bias, (logits,).
+    """Return the best head for these photos: kernel, float64 (channels, logits), and bias, float64
+    (logits,).
 
     Raises UserError for a strength that is not above 0, features that are not finite, and a class
     without a photo.
@@ -58,59 +60,8 @@ def solve(
     return _turn_back(weights, basis, centre)
 
 
-@one_thread
-def descend(
-    features: np.ndarray, labels: np.ndarray, classes: int, strength: float, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The head after so many steps of gradient descent from 0 on what `solve` solves, all photos at
-    every step: kernel and bias, as `solve`. It has momentum, and lets go of it where that leads
-    uphill (Nesterov 1983; O'Donoghue and Candès 2015, "Adaptive restart").
-    """
-    rows, basis, centre = _rotate(_as_views(features, labels, classes))
-    share = 1 / rows.count
-    hot = np.tile(np.eye(classes)[labels], (rows.count, 1))
-    squares = sum(block.T @ block for _, block in rows.blocks())
-    # Its column made as long as the others together, the bias is not what is waited for.
-    stretch = max(1.0, math.sqrt(_largest(squares[:-1, :-1]) / len(hot)))
-    scale = np.ones((rows.width, 1))
-    scale[-1] = stretch
-    # No direction bends more than this: p (1 − p) is 1/4 at the most, with more classes 1/2.
-    longest = _largest(scale * squares * scale.T)
-    steepest = strength + share * longest / (4 if classes == 2 else 2)
-    weights = ahead = np.zeros((rows.width, _logits(classes)))
-    penalty = np.full((len(weights), 1), float(strength))
-    penalty[-1] = 0  # of the bias
-    age = 0
-    for _ in progress(range(steps), steps, "Descent"):
-        bent = np.zeros_like(ahead)
-        for where, x in rows.blocks():
-            wrong = (probabilities(x @ (scale * ahead)) - hot[where])[:, -weights.shape[1] :]
-            bent += x.T @ wrong
-        gradient = share * scale * bent + penalty * ahead
-        new = ahead - gradient / steepest
-        age = 0 if (gradient * (new - weights)).sum() > 0 else age + 1
-        weights, ahead = new, new + age / (age + 3) * (new - weights)
-    weights[-1] *= stretch
-    return _turn_back(weights, basis, centre)
-
-
-def objective(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    strength: float,
-    head: tuple[np.ndarray, np.ndarray],
-) -> float:
-    """What `solve` makes least, in nats, at a head: its kernel and bias."""
-    views, (kernel, bias) = _as_views(features, labels, classes), head
-    rows = _Rows(views, np.arange(len(labels)), np.zeros(views.shape[2]))
-    p = probabilities(rows.times(np.concatenate([kernel, bias[None]])))
-    loss = cross_entropy(p, np.tile(labels, len(views))).sum() / len(views)
-    return float(loss + strength / 2 * (kernel**2).sum())
-
-
 def solved_head(kernel: np.ndarray, bias: np.ndarray) -> Any:
-    """A Keras head, as of `training.build_head`, that holds what `solve` found, in float32."""
+    """Return a Keras head, as `training.build_head` makes it, with these weights, in float32."""
     head = build_head(len(kernel), max(2, len(bias)), dropout=0.0, seed=0)
     head.get_layer("logits").set_weights([kernel, bias])
     return head
@@ -126,16 +77,17 @@ def held_out_losses(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Mean cross-entropy in nats of photos held out, float64 (11,): one for each of STRENGTHS.
+    """Return the mean loss of held-out photos for each of STRENGTHS: cross-entropy in nats, float64
+    (11,).
 
-    Each of `count` folds (as many as the smallest class has photos, if that is fewer) is judged, by
-    the photos as they are, with heads solved on all views of the others. groups: as in
-    `training.folds`. Raises UserError for fewer than two folds or photos in a class, and as `solve`
-    does.
+    Each of `count` folds is judged by heads that were solved on all views of the other folds; of
+    the judged photos, view 0 counts. If the smallest class has fewer photos than `count`, there are
+    as many folds as it has. groups: as in `training.folds`. Raises UserError for fewer than two
+    folds or photos in a class, and as `solve` does.
     """
     views = _as_views(features, labels, classes)
     fold = folds(labels, min(count, max(2, smallest_class(labels, groups))), seed, groups)
-    rows, _, _ = _rotate(views)  # blind to labels and changes no answer, so once for all folds
+    rows, _, _ = _rotate(views)  # it ignores labels and changes no result: once for all folds
     losses = np.empty((len(STRENGTHS), len(labels)))
     turns = [(k, i) for k in np.unique(fold) for i in range(len(STRENGTHS))]
     for k, i in progress(turns, len(turns), "Strengths"):
@@ -143,7 +95,7 @@ def held_out_losses(
         if i == 0:
             train, own = rows.take(np.flatnonzero(rest)), rows.take(np.flatnonzero(~rest), 1)
             weights = np.zeros((rows.width, _logits(classes)))
-        weights = _newton(train, labels[rest], STRENGTHS[i], weights)  # from the stronger's answer
+        weights = _newton(train, labels[rest], STRENGTHS[i], weights)  # from the stronger's
         losses[i, ~rest] = cross_entropy(probabilities(own.times(weights)), labels[~rest])
     return losses.mean(axis=1)
 
@@ -151,7 +103,7 @@ def held_out_losses(
 def choose_strength(
     features: np.ndarray, labels: np.ndarray, classes: int, **dealing: Any
 ) -> float:
-    """The one of STRENGTHS with the lowest of `held_out_losses`, of equals the strongest.
+    """Return the one of STRENGTHS with the lowest of `held_out_losses`, of equals the strongest.
 
     dealing: count, seed and groups, as there.
     """
@@ -169,10 +121,11 @@ def cross_validate(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """P(class) of each photo by a head solved on all views of the other folds: float64 (N, K).
+    """Return predicted probabilities of each photo by a head that was solved on all views of the
+    other folds: float64 (N, K).
 
-    As `training.cross_validate`, on the same folds. The strength is chosen anew for each fold,
-    among the photos that its head is solved on, as they are: the photos that judge have no say.
+    The folds are those of `training.folds`. The strength is chosen anew for each fold, on view 0 of
+    the photos that its head is solved on: the photos that judge have no say in it.
     """
     views = _as_views(features, labels, classes)
     fold = folds(labels, count, seed, groups)
@@ -192,10 +145,10 @@ def _logits(classes: int) -> int:
 
 
 class _Rows:
-    """Photos as rows of float64, less the centre and with a one at the end for the bias.
+    """Photos as rows of float64, minus the centre and with a one at the end for the bias.
 
-    views: float (V, N, channels), index: positions of the photos that count. A row stands for a
-    view of a photo, view by view. They are made once if AT_ONCE holds them, else for each product.
+    views: float (V, N, channels), index: positions of the photos to use. Each row is one view of
+    one photo, view by view. Rows are made once if AT_ONCE holds them, else for each product.
     """
 
     def __init__(self, views: np.ndarray, index: np.ndarray, centre: np.ndarray):
@@ -206,7 +159,7 @@ class _Rows:
             self.made = np.concatenate([block for _, block in self.blocks()])
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Stretches of the rows: which they are, and they, float64 (…, channels + 1)."""
+        """Yield stretches of the rows: their places, and they, float64 (…, channels + 1)."""
         if self.made is not None:
             yield slice(None), self.made
             return
@@ -220,21 +173,16 @@ class _Rows:
                 yield slice(start, start + len(some)), block
 
     def times(self, weights: np.ndarray) -> np.ndarray:
-        """rows · weights: float64 (rows, logits)."""
+        """Return rows · weights: float64 (rows, logits)."""
         return np.concatenate([block @ weights for _, block in self.blocks()])
 
     def take(self, index: np.ndarray, count: int | None = None) -> "_Rows":
-        """Those of the photos at these positions, of all their views or the first of them."""
+        """Return the photos at these positions, with all their views or the first `count`."""
         return _Rows(self.views[:count], self.index[index], self.centre)
 
 
-def _largest(squares: np.ndarray) -> float:
-    """The largest eigenvalue of a symmetric matrix."""
-    return float(np.linalg.eigvalsh(squares)[-1])
-
-
 def _as_views(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Features (V, N, channels), once it is sure that a head can be solved on them."""
+    """Return features (V, N, channels), after checking that a head can be solved on them."""
     features = np.asanyarray(features)  # what is mapped stays mapped
     views = features if features.ndim == 3 else features[None]
     for view in views:
@@ -251,11 +199,12 @@ def _as_views(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndar
 
 
 def _rotate(views: np.ndarray) -> tuple[_Rows, np.ndarray | None, np.ndarray]:
-    """The same photos in fewer numbers: (rows, basis, centre), views = rows · basisᵀ + centre.
+    """Return the same photos in fewer numbers: (rows, basis, centre), so that
+    views = rows · basisᵀ + centre.
 
     N photos span at most N of the channels' directions. The best kernel lies among these, and a
     rotation leaves Σ kernel² as it was, so that nothing is lost by solving there (Hastie and
-    Tibshirani 2004, "Efficient quadratic regularization for expression arrays"). The bias takes up
+    Tibshirani, 2004, *Efficient quadratic regularization for expression arrays*). The bias absorbs
     the centre. rows: of min(V·N, channels) numbers; basis: None where it would save nothing.
     """
     count, number, channels = views.shape
@@ -273,7 +222,7 @@ def _rotate(views: np.ndarray) -> tuple[_Rows, np.ndarray | None, np.ndarray]:
 def _turn_back(
     weights: np.ndarray, basis: np.ndarray | None, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias for the features as they were before `_rotate`."""
+    """Return kernel and bias for the features as they were before `_rotate`."""
     kernel = weights[:-1] if basis is None else basis @ weights[:-1]
     return kernel, weights[-1] - centre @ kernel
 
@@ -285,8 +234,9 @@ def _newton(
     weights: np.ndarray,
     steps: Iterable[int] = range(NEWTON_STEPS),
 ) -> np.ndarray:
-    """The best weights (width, logits) for rows, from a first guess: Newton steps by conjugate
-    gradients, halved until the objective falls (Nocedal and Wright 2006, algorithm 7.1).
+    """Return the best weights (width, logits) for rows, from a first guess: Newton steps by
+    conjugate gradients, halved until the objective falls (Nocedal and Wright, 2006, *Numerical
+    Optimization*, algorithm 7.1).
     """
     share, logits = 1 / rows.count, weights.shape[1]
     hot = np.tile(np.eye(max(2, logits), dtype=bool)[labels], (rows.count, 1))
@@ -295,7 +245,7 @@ def _newton(
     penalty[-1] = 0  # of the bias
 
     def objective(z: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """The objective at logits z, and the probabilities that the logits stand for."""
+        """Return the objective at logits z, and their probabilities."""
         every = np.concatenate([constant, z], axis=1)
         whole = np.logaddexp.reduce(every, axis=1, keepdims=True)
         loss = share * (whole[:, 0] - every[hot]).sum() + (penalty * weights**2).sum() / 2
@@ -312,19 +262,19 @@ def _newton(
             return weights
 
         def curvature(direction: np.ndarray, p: np.ndarray = p) -> np.ndarray:
-            """The Hessian's product with a direction, never written out (Bishop 2006, 4.110)."""
+            """Return Hessian · direction; the Hessian is never built (Bishop, 2006, 4.110)."""
             turned = np.zeros_like(direction)
-            for some, x in rows.blocks():  # made once for both products
+            for some, x in rows.blocks():  # converted once for both products
                 u = p[some] * (x @ direction)
                 turned += x.T @ (u - p[some] * u.sum(axis=1, keepdims=True))
             return share * turned + penalty * direction
 
-        rough = min(0.1, math.sqrt(length / longest))  # far from the end, a rough step does
+        rough = min(0.1, math.sqrt(length / longest))  # far from the minimum, a rough step will do
         step = _conjugate_gradients(curvature, -gradient, rough * length)
         along, slope = rows.times(step), (gradient * step).sum()
         for size in 0.5 ** np.arange(30):
             new, p = objective(z + size * along, weights + size * step)
-            # At the very end all that is left to gain is less than rounding.
+            # At the very end, the remaining gain is smaller than rounding.
             if new <= value + 1e-4 * size * slope + 1e-12 * value:
                 break
         z, weights, value = z + size * along, weights + size * step, new
@@ -332,7 +282,7 @@ def _newton(
 
 
 def _conjugate_gradients(product: Any, right: np.ndarray, tolerance: float) -> np.ndarray:
-    """Solves product(answer) = right until no more than tolerance is left (Hestenes, Stiefel)."""
+    """Return the answer of product(answer) = right, up to a residual of length tolerance."""
     answer, left = np.zeros_like(right), right
     direction, square = left, (left**2).sum()
     for _ in range(CG_STEPS):

@@ -1,4 +1,4 @@
-"""Where a network looks, what photos resemble, how far to trust P: on cases with a known answer."""
+"""Where a network looks, what photos resemble, how far to trust it: cases with a known answer."""
 
 import math
 
@@ -176,12 +176,6 @@ def test_a_few_photos_that_all_are_right_move_the_temperature_little():
     assert 0.5 < few < 1
     many = explain.temperature(np.tile(logits, (100, 1)), labels)
     assert 0.05 < many < few, "the more are right, the surer it may be"
-
-
-def test_briers_score():
-    p = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
-    assert explain.brier(p, np.array([0, 1, 0])) == pytest.approx(0.5 / 3)
-    assert explain.brier(p, np.array([1, 0, 0])) == pytest.approx((2 + 2 + 0.5) / 3)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=30))

@@ -1,12 +1,15 @@
 """Folds and cross-validation: each photo judged once, by a head that has not seen it."""
 
+from types import SimpleNamespace
+
+import nbformat
 import numpy as np
 import pytest
 from conftest import LOW, draw, one_sentence
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, features, training
+from mobilenet import ROOT, UserError, features, training
 from mobilenet.training import fit, predict_logits, probabilities
 
 
@@ -98,3 +101,30 @@ def test_cross_validation_of_three_classes(small):
     assert p.shape == (30, 3)
     assert p.sum(axis=1) == pytest.approx(np.ones(30))
     assert training.count_right(p, three.labels).correct == 30
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_folds_on_the_page_are_those_of_the_code(classes):
+    """Notebook 5 writes out the loop, for it also needs the logits."""
+    notebook = nbformat.read(ROOT / "notebooks" / "05_how_far_to_trust_it.ipynb", as_version=4)
+    (source,) = [cell.source for cell in notebook.cells if "def fold_logits" in cell.source]
+    labels = np.arange(30) % classes
+    views = np.random.default_rng(0).normal(size=(2, 30, 8)).astype(np.float32)
+    there = {
+        "np": np,
+        "training": training,
+        "classes": classes,
+        "every_view": views,
+        "network": SimpleNamespace(channels=8),
+        "photos": SimpleNamespace(labels=labels, groups=np.arange(30)),
+        "parts": {"test": np.arange(6)},
+        "FOLDS": 3,
+        "SEED": 4,
+        "EPOCHS": 5,
+        "DROPOUT": 0.3,
+        "LEARNING_RATE": 0.01,
+    }
+    exec(compile(source, "cell", "exec"), there)
+    options = {"dropout": 0.3, "epochs": 5, "learning_rate": 0.01, "seed": 4}
+    p = training.cross_validate(views, labels, classes, count=3, groups=np.arange(30), **options)
+    assert (there["p_folds"] == p).all()

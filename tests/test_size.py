@@ -90,7 +90,7 @@ def test_a_head_is_trained_from_a_file(monkeypatch):
     assert bytes_a_photo(fit, 2_048, 8_192) < 300
 
 
-@pytest.mark.parametrize("way", ["solve", "held_out_losses", "objective", "descend"])
+@pytest.mark.parametrize("way", ["solve", "held_out_losses"])
 def test_a_head_is_solved_from_a_file(way, monkeypatch):
     """A photo takes 2,048 bytes in the file and 8,192 in float64; probabilities and the like of two
     views take some hundred.
@@ -103,12 +103,8 @@ def test_a_head_is_solved_from_a_file(way, monkeypatch):
         tracemalloc.reset_peak()
         if way == "solve":
             solver.solve(*about, 1e3)
-        elif way == "held_out_losses":
-            solver.held_out_losses(*about, count=2, seed=0)
-        elif way == "objective":
-            solver.objective(*about, 1e3, (np.zeros((512, 1)), np.zeros(1)))
         else:
-            solver.descend(*about, 1e3, 3)
+            solver.held_out_losses(*about, count=2, seed=0)
 
     assert bytes_a_photo(work, 1_024, 4_096) < 1_000
 
@@ -120,14 +116,11 @@ def test_a_stretch_at_a_time_is_the_same_head(classes, monkeypatch):
     x[:, labels == 0, 0] += 1
     whole = solver.solve(x, labels, classes, 1.0)
     losses = solver.held_out_losses(x, labels, classes, seed=0)
-    downhill = solver.descend(x, labels, classes, 1.0, 50)
     monkeypatch.setattr(solver, "AT_ONCE", 0)
     monkeypatch.setattr(solver, "ROWS", 64)
     for a, b in zip(whole, solver.solve(x, labels, classes, 1.0), strict=True):
         assert np.allclose(a, b, atol=1e-8)
     assert np.allclose(losses, solver.held_out_losses(x, labels, classes, seed=0), atol=1e-8)
-    for a, b in zip(downhill, solver.descend(x, labels, classes, 1.0, 50), strict=True):
-        assert np.allclose(a, b, atol=1e-8)
 
 
 def test_steps_that_nobody_can_count_beforehand_are_shown(monkeypatch):

@@ -381,25 +381,3 @@ def test_the_probability_is_not_upside_down():
     kernel, bias = solver.solve(rows, np.array([0, 0, 0, 1, 1, 1]), 2, 0.1)
     p = predicted(kernel, bias, rows)
     assert (p[:3, 0] > 0.9).all() and (p[3:, 0] < 0.1).all()
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("views", [1, 3])
-def test_descent_comes_to_the_same_place(classes, views):
-    """The longer, the nearer, and in the end there; with more photos than channels and fewer."""
-    rng = np.random.default_rng(classes)
-    for channels in (5, 90):
-        labels = rng.integers(classes, size=30)
-        features = rng.normal(size=(views, 30, channels)) + labels[:, None]
-        about = features, labels, classes, 0.5
-        best = solver.solve(*about)
-        least = solver.objective(*about, best)
-        gaps = [
-            solver.objective(*about, solver.descend(*about, steps)) - least
-            for steps in (0, 10, 100, 3000)
-        ]
-        assert gaps[0] > gaps[1] > gaps[2] > -1e-9
-        assert abs(gaps[3]) < 1e-9
-        kernel, bias = solver.descend(*about, 3000)
-        assert kernel == pytest.approx(best[0], abs=1e-4)
-        assert bias == pytest.approx(best[1], abs=1e-4)

@@ -138,7 +138,7 @@ def test_a_share_in_words():
 
 @pytest.fixture(scope="module")
 def asked(small):
-    """(network, known, answer): dark photos are known, and P says how bright a photo is."""
+    """(network, known, answer): dark photos are known, predictions say how bright a photo is."""
     from mobilenet import features
 
     dark = draw(20, size=small.size).images[:20]
