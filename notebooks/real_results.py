@@ -30,9 +30,13 @@ WIDTH = 640  # pixels of a picture on the page
 
 # By notebook and box what a cell at its end would give: text, and figures by the box's name.
 TELL = {
+    "02_mobilenet_architecture": {
+        "bottleneck_relu": "f'the features differ by {relative(changed):.0%}.'",
+        "relu6": "relu6()",
+    },
     "03_alpaca_classifier": {
         "setup": "utils.describe(photos).splitlines()[0] + ' ' + str(network)",
-        "imagenet": "told",
+        "imagenet": "', '.join(f'{name} {share:.0%}' for name, share in shares.items()) + '.'",
         "frozen": "f'Baseline {baseline}. Frozen {frozen}.'",
     },
     "04_fine_tuning": {
@@ -41,12 +45,47 @@ TELL = {
         "rates": "f'the dip is at a learning rate of {RATES[int(np.argmin(after))]:g}.'",
         "fine_tuned": "f'Frozen {frozen}. Fine-tuned {fine_tuned}.'",
     },
+    "05_how_far_to_trust_it": {
+        "folds": "f'trained {folds}; solved {solved_folds}.'",
+        "planted": "'the planted labels are numbers ' + ', '.join(map(str, np.argsort(doubted)"
+        "[flipped] + 1)) + f' of {len(photos)}.'",
+        "reliability": "f'mean predicted probability {mean:.3f}, accuracy "
+        "{folds.correct / folds.total:.3f}.'",
+        "temperature": "table(('head', 'logits', 'loss', 'calibration error'), rows)",
+        "threshold": "f'from {threshold:.3f} on, {found.correct} of {found.total} test photos are "
+        "found, with {(called & ~there).sum()} false alarms among {(~there).sum()} others.'",
+        "unseen": "f'{unseen.told(distance > known.limit)} test photos are marked.'",
+    },
+    "07_to_a_phone": {
+        "collapse": "'with {} bits and one scale per tensor for the depthwise layers, {} of {} "
+        "validation photos are right; with one per channel {}.'.format(BITS[0], right['depthwise', "
+        "False, BITS[0]], len(val), right['depthwise', True, BITS[0]])",
+        "phone_test": "table(header, rows)",
+        "phone_poster": "f'int8 takes {times[3] / times[1]:.2f} of the time of float32.'",
+    },
 }
 FIGURES = {
     "fine_tuning": "utils.learning_curves(head_history, history)",
     "rates": "utils.loss_by_rate_plot(RATES, after, tune(rate=0.0)[0])",
+    "reliability": "utils.reliability_plot(p_folds, photos.labels)",
+    "collapse": "utils.bits_plot(errors, right, len(val), marks)",
+    "phone_poster": "utils.size_time_plot(dots)",
 }
-TABLE = """
+HELP = """
+def relative(found):
+    return anatomy.relative_error(found, exact)
+
+
+def relu6():
+    told = []
+    for name, tops in {'[0, 6]': dict.fromkeys(own, 6.0), 'one for each layer': own}.items():
+        steps = {layer: anatomy.rounded_relu6(top / (2**BITS - 1)) for layer, top in tops.items()}
+        rounded = anatomy.with_activations(network.model, steps)
+        error = relative(np.mean(rounded(some), axis=(1, 2)))
+        told.append(f'with the range {name} the features differ by {error:.1%}')
+    return ', '.join(told) + '.'
+
+
 def table(header, rows):
     lines = [header, ['---'] * len(header), *rows]
     return '\\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
@@ -55,7 +94,7 @@ def table(header, rows):
 
 def ask(tell: dict[str, str], figures: dict[str, str], out: Path) -> nbformat.NotebookNode:
     """A cell that writes what these expressions give to files in a folder."""
-    lines = ["import json, pathlib", TABLE, f"out = pathlib.Path({str(out)!r})"]
+    lines = ["import json, pathlib", HELP, f"out = pathlib.Path({str(out)!r})"]
     values = ", ".join(f"{key!r}: str({code})" for key, code in tell.items())
     lines.append(f"(out / 'told.json').write_text(json.dumps({{{values}}}))")
     for key, code in figures.items():
