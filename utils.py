@@ -49,6 +49,7 @@ from mobilenet.device_figures import (
     kernels_plot,
     levels_plot,
     ranges_plot,
+    size_time_plot,
     steps_plot,
 )
 from mobilenet.files import write_json
@@ -106,6 +107,7 @@ __all__ = [
     "show",
     "show_runs",
     "show_table",
+    "size_time_plot",
     "speed_against_intensity_plot",
     "split",
     "steps_plot",

@@ -1,11 +1,13 @@
 """Execute notebooks on the real photos with ImageNet's weights, and put what came out into boxes.
 
     make real-results
+    python notebooks/real_results.py [NAME…]
 
 A box is what stands in a markdown cell between `<!-- real: KEY -->` and `<!-- /real -->`: numbers
 and curves, dated; no photo, since photos belong to whoever took them. They are written to
 notebooks/real_results.json and, curves, to images/real_KEY.png. Needs photos in PHOTOS or
-dataset/photos/, and weights in Keras's cache or a network.
+dataset/photos/, and weights in Keras's cache or a network. With NAMEs, 04 say, the results of the
+other notebooks stay as they are.
 """
 
 import json
@@ -121,7 +123,7 @@ def box(key: str, results: dict) -> str:
     return "\n".join([*lines, "<!-- /real -->"])
 
 
-def work() -> int:
+def work(names: list[str]) -> int:
     """Execute, write the results and fill the boxes; returns the exit code, 0."""
     folder, _ = photos.find_folder()
     if folder == ROOT / "dataset" / "rendered":
@@ -131,12 +133,15 @@ def work() -> int:
     for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = str(from_root(os.environ[name]))
-    results = {"date": date.today().isoformat(), "machine": command.machine()}
-    results |= {"title": "With the 327 real photos and ImageNet's weights", "boxes": {}}
-    results["pictures"] = {}
+    results = {"boxes": {}, "pictures": {}}
+    if names and FILE.is_file():
+        results = json.loads(FILE.read_text(encoding="utf-8"))
+    results |= {"date": date.today().isoformat(), "machine": command.machine()}
+    results["title"] = "With the 327 real photos and ImageNet's weights"
     with tempfile.TemporaryDirectory() as place:
         os.environ["MOBILENET_LOG"] = f"{place}/log"
-        for name, tell in TELL.items():
+        for name in names or TELL:
+            tell = TELL[name]
             out = Path(place, name)
             out.mkdir()
             figures = {key: code for key, code in FIGURES.items() if key in tell}
@@ -167,4 +172,9 @@ def fill(results: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(work))
+    parser = command.Parser("python notebooks/real_results.py", __doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TELL)}")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(TELL):
+        parser.error(f"there are no results of {', '.join(unknown)}: use of {', '.join(TELL)}")
+    sys.exit(command.run(lambda: work(options.names)))

@@ -37,13 +37,24 @@ SMALL = {
     },
     "03_alpaca_classifier": {"VIEWS": "2", "EPOCHS": "8"},
     "04_fine_tuning": {"EPOCHS": "2", "HEAD_EPOCHS": "8", "VIEWS": "2", "RATES": "(1e-4, 1e-2)"},
+    "05_how_far_to_trust_it": {"VIEWS": "2", "EPOCHS": "8", "FOLDS": "2"},
     "06_from_scratch": {
-        "STEPS": "4",
-        "COUNTS": "(999,)",
-        "SCRATCH_SIZE": "32",
-        "LIVE_EPOCHS": "1",
+        "SIZE": "32",
+        "CHANNELS": "(16, 32)",
+        "EPOCHS": "2",
+        "FEW_EPOCHS": "2",
+        "HEAD_EPOCHS": "8",
+        "TUNING_EPOCHS": "1",
+        "COUNTS": "(10,)",
+        "DRAWS": "1",
     },
-    "07_to_a_phone": {"BITS": "(8, 6)", "CALIBRATION": "32", "ROUNDS": "2"},
+    "07_to_a_phone": {
+        "BITS": "(8, 6)",
+        "CALIBRATION": "32",
+        "ROUNDS": "2",
+        "VIEWS": "2",
+        "EPOCHS": "8",
+    },
 }
 
 
