@@ -5,7 +5,7 @@ Every plot returns a matplotlib Figure that carries a sentence of alt text as it
 right and wrong differ in colour, in mark and in frame.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts off while it loads
@@ -17,10 +17,7 @@ from matplotlib.figure import Figure
 from mobilenet import BUILD, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
-    GREEN,
     GREY,
-    RED,
-    WIDEST,
     class_colour,
     ink,
     new_figure,
@@ -69,6 +66,12 @@ from mobilenet.photos import (
     load_photos,
     split,
 )
+from mobilenet.scratch_figures import (
+    accuracy_by_count_plot,
+    runs_plot,
+    staircase_plot,
+    ways_plot,
+)
 from mobilenet.training import History, Result
 from mobilenet.trust_figures import reliability_plot, strength_plot, threshold_plot
 from mobilenet.unseen import OwnPhotos
@@ -76,6 +79,7 @@ from mobilenet.unseen import OwnPhotos
 # Handed on: notebooks call them from here.
 __all__ = [
     "Photos",
+    "accuracy_by_count_plot",
     "bits_plot",
     "changed_grid",
     "channels_plot",
@@ -102,6 +106,7 @@ __all__ = [
     "read_photo",
     "reliability_plot",
     "run_curves",
+    "runs_plot",
     "separable_plot",
     "shares_plot",
     "show",
@@ -110,12 +115,14 @@ __all__ = [
     "size_time_plot",
     "speed_against_intensity_plot",
     "split",
+    "staircase_plot",
     "steps_plot",
     "strength_plot",
     "threshold_plot",
     "time_against_multiply_adds_plot",
     "top1_plot",
     "view_grid",
+    "ways_plot",
 ]
 
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
@@ -259,86 +266,6 @@ def own_words(own: OwnPhotos) -> str:
     if len(own.left_out) > NAMED:
         lines.append(f"{len(own.left_out) - NAMED} more could not be read.")
     return "\n".join(lines)
-
-
-# --- From scratch ---
-
-WAYS = ((RED, "o"), (GREEN, "s"), ("black", "D"))  # none of them a class's colour
-
-
-def ways_plot(ways: dict[str, Sequence[History]]) -> Figure:
-    """Loss and accuracy on the validation photos (solid) and in training (dashed) by epoch, a
-    colour a way of training; a way of several stages is drawn as one curve.
-    """
-    alt = f"Validation loss and accuracy by epoch of {', '.join(ways)}."
-    figure, (losses, accuracies) = new_figure(WIDEST, 3.8, alt, 1, 2)
-    for (name, stages), (colour, mark) in zip(ways.items(), WAYS, strict=False):
-        for axes, part in ((losses, "loss"), (accuracies, "accuracy")):
-            for kind, look in ((f"val_{part}", "-"), (part, "--")):
-                # A later stage begins where the last one ended.
-                values = [v for i, h in enumerate(stages) for v in getattr(h, kind)[bool(i) :]]
-                label = name if look == "-" else None
-                axes.plot(values, look, color=colour, label=label, alpha=1 if label else 0.5)
-            axes.plot(len(values) - 1, getattr(stages[-1], f"val_{part}")[-1], mark, color=colour)
-    for axes, title in ((losses, "cross-entropy, nats"), (accuracies, "share right")):
-        axes.set_title(f"{title} (dashed: training)", fontsize=11)
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-    losses.set_ylim(bottom=0)
-    accuracies.set_ylim(top=1.02)
-    losses.legend(fontsize=9)
-    return figure
-
-
-def accuracy_by_count_plot(
-    counts: Sequence[int], ways: dict[str, Sequence[Result]], commonest: float
-) -> Figure:
-    """Share right with its 95 % interval against the number of training photos, a line a way;
-    commonest: the share right of who always names the commonest class, drawn dotted.
-    """
-    told = "; ".join(
-        f"{name}: {', '.join(f'{r.correct} of {r.total}' for r in results)}"
-        for name, results in ways.items()
-    )
-    alt = f"Test photos right by training photos ({', '.join(map(str, counts))}). {told}."
-    figure, axes = new_figure(WIDEST, 4.4, alt)
-    for i, ((name, results), (colour, mark)) in enumerate(zip(ways.items(), WAYS, strict=False)):
-        beside = np.array(counts) * 1.04 ** (i - 1)  # so that no interval hides another
-        share = np.array([r.correct / r.total for r in results])
-        reach = np.abs(np.array([r.interval for r in results]).T - share)
-        axes.errorbar(beside, share, reach, fmt=f"-{mark}", color=colour, capsize=4, label=name)
-    axes.axhline(commonest, color=GREY, linestyle=":", label="always the commonest class")
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [str(count) for count in counts])
-    axes.minorticks_off()
-    axes.set_xlabel("training photos")
-    axes.set_title("share of the test photos right, with 95 % intervals", fontsize=11)
-    axes.set_ylim(top=1.02)
-    axes.grid(alpha=0.3)
-    figure.legend(fontsize=10, loc="outside lower center", ncols=4, frameon=False)
-    return figure
-
-
-def runs_plot(runs: dict[str, Sequence[dict[str, float]]]) -> Figure:
-    """Share right by epoch of runs of mobilenet.train: validation photos solid, training dashed.
-
-    runs: name → its lines of history.jsonl.
-    """
-    alt = f"Share right by epoch on validation and training photos of {', '.join(runs)}."
-    figure, all_axes = new_figure(
-        min(4.2 * len(runs), WIDEST), 3.6, alt, 1, len(runs), squeeze=False
-    )
-    for axes, (name, rows) in zip(all_axes[0], runs.items(), strict=True):
-        epochs = [row["epoch"] for row in rows]
-        axes.plot(epochs, [row["accuracy"] for row in rows], "--", color=GREY, label="training")
-        axes.plot(epochs, [row["val_accuracy"] for row in rows], color="black", label="validation")
-        axes.set_title(name, fontsize=11)
-        axes.set_xlabel("epoch")
-        axes.set_ylim(0, 1.02)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=9, loc="lower right")
-    all_axes[0][0].set_ylabel("share right")
-    return figure
 
 
 # --- The memory of re-runs ---

@@ -14,6 +14,7 @@ from test_layer_figures import FIGURES as LAYERS
 from test_looking import FIGURES as LOOKING
 from test_looking import some_photos
 from test_quantizing import FIGURES as ROUNDED
+from test_scratch_figures import FIGURES as FROM_SCRATCH
 from test_trust import FIGURES as TRUST
 from test_unseen import FIGURES as OF_ONES_OWN
 
@@ -41,22 +42,6 @@ def parts(photos):
     return split(photos, seed=0)
 
 
-COUNTS = (10, 20, 50, 268)
-
-
-def three_ways():
-    ways = ("from scratch", "frozen, new head", "fine-tuned")
-    results = {way: [Result(30 + 8 * i + k, 68) for k in range(4)] for i, way in enumerate(ways)}
-    return utils.accuracy_by_count_plot(COUNTS, results, 0.5)
-
-
-def run(epochs):
-    return [
-        {"epoch": i, "accuracy": 1 - 0.5 / i, "val_accuracy": 1 - 0.6 / i}
-        for i in range(1, epochs + 1)
-    ]
-
-
 def passages(dimensions):
     points = anatomy.spiral(100)
     return utils.passages_plot(points, {n: anatomy.passage(points, n, n) for n in dimensions})
@@ -80,15 +65,9 @@ FIGURES = {
     "class_bars": lambda: utils.class_bars(
         {"llama": 0.8, "Arabian camel": 0.1, "a thing with a long name": 0.02}, "Said", "Bars."
     ),
-    "ways_plot": lambda: utils.ways_plot(
-        {"one way": [history()], "in two stages": [history(2), history(3)]}
-    ),
-    "accuracy_by_count_plot": lambda: three_ways(),
     "strength_plot": lambda: utils.strength_plot(
         10.0 ** np.arange(3, -3, -1), np.array([0.6, 0.3, 0.2, 0.1, 0.15, 0.3])
     ),
-    "runs_plot": lambda: utils.runs_plot({f"mobilenetv1, data {i}": run(9) for i in range(3)}),
-    "runs_plot, one epoch": lambda: utils.runs_plot({"mobilenetv2, cifar10": run(1)}),
     "ratio_plot": lambda: utils.ratio_plot(
         [1, 3, 5, 7], 2 ** np.arange(11), 1 / 2 ** np.arange(11) + 1 / np.c_[[1, 9, 25, 49]]
     ),
@@ -126,7 +105,7 @@ def test_every_public_plot_is_drawn_here():
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure
     }
-    drawn = FIGURES | LAYERS | LOOKING | TRUST | OF_ONES_OWN | ROUNDED
+    drawn = FIGURES | LAYERS | LOOKING | TRUST | OF_ONES_OWN | ROUNDED | FROM_SCRATCH
     assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
 
 
@@ -197,23 +176,6 @@ def test_rates_show_the_lowest_and_what_is_off_the_scale():
     assert crosses.get_ydata() == pytest.approx(np.full(2, axes.get_ylim()[1]))
     assert [one.get_text() for one in axes.texts] == ["2.5"]
     assert "diverged at 1.0e-02" in figure.get_label()
-
-
-def test_stages_of_a_way_make_one_curve():
-    figure = utils.ways_plot({"one": [history(4)], "two": [history(2), history(3)]})
-    for axes in figure.axes:
-        solid = [line for line in axes.lines if line.get_label() in ("one", "two")]
-        assert [len(line.get_xdata()) for line in solid] == [5, 6]
-
-
-def test_intervals_are_those_of_the_counts():
-    (axes,) = three_ways().axes
-    for i, bars in enumerate(axes.containers):
-        (segments,) = (part.get_segments() for part in bars.lines[2])
-        for k, segment in enumerate(segments):
-            low, high = Result(30 + 8 * i + k, 68).interval
-            assert np.allclose(segment[:, 1], [low, high])
-            assert np.allclose(segment[:, 0], COUNTS[k], rtol=0.05)
 
 
 def test_grids_show_photos_of_each_class_once():

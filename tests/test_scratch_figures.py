@@ -1,0 +1,85 @@
+"""The pictures of training from scratch: legible, described in words, right in their numbers."""
+
+import numpy as np
+import pytest
+from figure_contract import FigureContract
+
+import utils
+from mobilenet.training import Result
+
+COUNTS = (10, 20, 50, 268)
+
+
+def fitted(epochs):
+    """What Keras's `fit` notes."""
+    loss, share = np.linspace(0.7, 0.2, epochs), np.linspace(0.5, 0.95, epochs)
+    return {"loss": loss, "accuracy": share, "val_loss": loss + 0.1, "val_accuracy": share - 0.1}
+
+
+def by_count():
+    ways = ("frozen random features", "frozen pretrained features")
+    results = {way: [Result(30 + 8 * i + k, 68) for k in range(4)] for i, way in enumerate(ways)}
+    return utils.accuracy_by_count_plot(COUNTS, results, 0.5, {"from scratch": Result(46, 68)})
+
+
+def staircase(names):
+    steps = {name: Result(68 - 5 * i, 68) for i, name in enumerate(reversed(names))}
+    return utils.staircase_plot(steps, 0.5)
+
+
+def run(epochs):
+    return [
+        {"epoch": i, "accuracy": 1 - 0.5 / i, "val_accuracy": 1 - 0.6 / i}
+        for i in range(1, epochs + 1)
+    ]
+
+
+FIGURES = {
+    "ways_plot": lambda: utils.ways_plot(
+        {"from scratch": fitted(60), "from scratch, + augmentation": fitted(60)}
+    ),
+    "ways_plot, one epoch": lambda: utils.ways_plot({"from scratch": fitted(1)}),
+    "staircase_plot": lambda: staircase(("a way", "another one, + augmentation", "third")),
+    "staircase_plot of one": lambda: staircase(("a way",)),
+    "accuracy_by_count_plot": lambda: by_count(),
+    "runs_plot": lambda: utils.runs_plot({f"mobilenetv1, data {i}": run(9) for i in range(3)}),
+    "runs_plot, one epoch": lambda: utils.runs_plot({"mobilenetv2, cifar10": run(1)}),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES, indirect=True)
+class TestEveryFigure(FigureContract):
+    FIGURES = FIGURES
+
+
+def test_each_way_has_its_curve():
+    figure = utils.ways_plot({"one": fitted(4), "two": fitted(7)})
+    for axes in figure.axes:
+        solid = [line for line in axes.lines if line.get_label() in ("one", "two")]
+        assert [len(line.get_xdata()) for line in solid] == [4, 7]
+    assert "one 85 %; two 85 %" in figure.get_label()
+
+
+def test_intervals_are_those_of_the_counts():
+    (axes,) = by_count().axes
+    *lines, alone = axes.containers
+    for i, bars in enumerate(lines):
+        (segments,) = (part.get_segments() for part in bars.lines[2])
+        for k, segment in enumerate(segments):
+            low, high = Result(30 + 8 * i + k, 68).interval
+            assert np.allclose(segment[:, 1], [low, high])
+            assert np.allclose(segment[:, 0], COUNTS[k], rtol=0.05)
+    ((segment,),) = (part.get_segments() for part in alone.lines[2])
+    assert np.allclose(segment[:, 1], Result(46, 68).interval)
+    assert np.allclose(segment[:, 0], COUNTS[-1], rtol=0.05)
+
+
+def test_a_step_shows_its_count_and_its_interval():
+    figure = staircase(("low", "high"))
+    (axes,) = figure.axes
+    bars = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
+    bars = [np.sort(ends) for ends in bars if len(ends) == 2]
+    assert np.allclose(bars, [Result(68, 68).interval, Result(63, 68).interval])
+    assert [text.get_text() for text in axes.texts] == ["68 of 68", "63 of 68"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["high", "low"]
+    assert axes.yaxis_inverted(), "the first on top"
