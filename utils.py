@@ -159,7 +159,8 @@ def describe(photos: Photos) -> str:
 
 
 def begin(notebook: str, seed: int = 0) -> None:
-    """Begin a notebook: seed all generators, and watch its cells from here on, as `lesson` does.
+    """Begin a notebook: seed all generators, have TensorFlow give the same bits each time, and watch
+    the cells from here on, as `lesson` does.
 
     A `history` of a training, with photos that validate, is noted in the memory of runs; a count
     that is called as one of SCOREBOARD is written where `make run` collects it, with `photos` and
@@ -168,9 +169,12 @@ def begin(notebook: str, seed: int = 0) -> None:
     from IPython import get_ipython
 
     from mobilenet import lesson
-    from mobilenet.engine import keras
+    from mobilenet.engine import keras, tf
 
     keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    # A cell that builds a model and is run again is compiled again, which is no news.
+    tf.get_logger().setLevel("ERROR")
     shell = get_ipython()
     if shell is None:
         return
