@@ -82,6 +82,7 @@ OTHERS = {
         "POSITIVE": "sorted(p.name for p in folder.iterdir())[-1]",
         "SEED": "1",
         "TRIED_CUT": '"block_15_expand"',
+        "TRIED_HEAD_EPOCHS": "7",
         "RATES": "(1e-5, 1e-3)",
     },
     "05_how_far_to_trust_it": {
