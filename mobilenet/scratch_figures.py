@@ -10,7 +10,7 @@ from mobilenet.canvas import GREY, ORANGE, WIDEST, new_figure
 from mobilenet.training import Result
 
 # Colours and marks of ways of training: no colour of a class, nor of right and wrong.
-WAYS = (("black", "s"), (GREY, "D"), (ORANGE, "o"))
+WAYS = ((GREY, "D"), (ORANGE, "o"), ("black", "s"))
 
 
 def ways_plot(ways: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -22,7 +22,7 @@ def ways_plot(ways: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     told = "; ".join(f"{name} {100 * h['val_accuracy'][-1]:.0f} %" for name, h in ways.items())
     alt = f"Loss and accuracy by epoch; validation accuracy at the end: {told}."
     figure, (losses, accuracies) = new_figure(WIDEST, 3.8, alt, 1, 2)
-    for (name, history), (colour, mark) in zip(ways.items(), WAYS[::2], strict=False):
+    for (name, history), (colour, mark) in zip(ways.items(), WAYS[::-1], strict=False):
         epochs = np.arange(1, len(history["loss"]) + 1)
         for axes, part in ((losses, "loss"), (accuracies, "accuracy")):
             axes.plot(epochs, history[part], "--", color=colour, alpha=0.6)
@@ -37,25 +37,31 @@ def ways_plot(ways: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         axes.grid(alpha=0.3)
     losses.set_ylim(bottom=0)
     accuracies.set_ylim(top=1.02)
-    accuracies.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
     handles, labels = losses.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
     return figure
 
 
-def staircase_plot(steps: Mapping[str, Result], baseline: float) -> Figure:
-    """Return a dot a way of training, the first on top: test accuracy with its 95 % interval.
+def staircase_plot(groups: Sequence[Mapping[str, Result]], baseline: float) -> Figure:
+    """Return a dot a way of training, from top to bottom: its accuracy with the 95 % interval.
 
-    steps: name → how many of the test photos it got right. baseline: the accuracy of always naming
-    the most common class, in [0, 1], drawn as a dotted line.
+    groups: of ways that have a colour in common, name → how many held-out photos it got right.
+    baseline: the accuracy of always naming the most common class, in [0, 1], drawn dotted.
     """
-    told = "; ".join(f"{name} {r.correct} of {r.total}" for name, r in steps.items())
-    alt = f"Test accuracy with 95 % intervals: {told}; baseline {100 * baseline:.0f} %."
+    steps = [
+        (name, result, look)
+        for ways, look in zip(groups, WAYS, strict=False)
+        for name, result in ways.items()
+    ]
+    told = "; ".join(f"{name} {r.correct} of {r.total}" for name, r, _ in steps)
+    alt = (
+        f"Accuracy on held-out photos with 95 % intervals: {told}; baseline {100 * baseline:.0f} %."
+    )
     figure, axes = new_figure(WIDEST, 1.2 + 0.42 * len(steps), alt)
-    for row, result in enumerate(steps.values()):
-        share, (low, high) = result.correct / result.total, result.interval
-        axes.plot([low, high], [row, row], color="black", linewidth=2, solid_capstyle="butt")
-        axes.plot(share, row, "o", ms=10, color="black")
+    for row, (_, result, (colour, mark)) in enumerate(steps):
+        axes.plot(result.interval, [row, row], color=colour, lw=2.5, solid_capstyle="butt")
+        axes.plot(result.correct / result.total, row, mark, ms=10, color=colour)
         axes.annotate(
             f"{result.correct} of {result.total}",
             (1, row),
@@ -66,11 +72,11 @@ def staircase_plot(steps: Mapping[str, Result], baseline: float) -> Figure:
             fontsize=10,
         )
     axes.axvline(baseline, color=GREY, linestyle=":", label="baseline: the most common class")
-    axes.set_yticks(range(len(steps)), list(steps), fontsize=10)
+    axes.set_yticks(range(len(steps)), [name for name, *_ in steps], fontsize=11)
     axes.set_ylim(len(steps) - 0.5, -0.5)
     axes.set_xlim(right=1.01)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set_xlabel("test accuracy, with 95 % intervals")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
+    axes.set_xlabel("accuracy on held-out photos, with 95 % intervals")
     axes.grid(alpha=0.3, axis="x")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper right", frameon=False, fontsize=10)
@@ -83,36 +89,35 @@ def accuracy_by_count_plot(
     baseline: float,
     alone: Mapping[str, Result] | None = None,
 ) -> Figure:
-    """Return test accuracy with its 95 % interval against the number of training photos, a line a
-    way of training.
+    """Return accuracy with its 95 % interval against the number of training photos, a line a way
+    of training.
 
     ways: name → a result for each of counts. baseline: the accuracy of always naming the most
     common class, in [0, 1], drawn as a dotted line. alone: name → the result of a way that was
     tried with the last count alone, drawn as a mark of its own.
     """
-    alone = alone or {}
+    every = {**ways, **{name: [result] for name, result in (alone or {}).items()}}
     told = "; ".join(
         f"{name}: {', '.join(f'{r.correct} of {r.total}' for r in results)}"
-        for name, results in (ways | {name: [r] for name, r in alone.items()}).items()
+        for name, results in every.items()
     )
-    alt = f"Test accuracy by training photos ({', '.join(map(str, counts))}). {told}."
+    alt = f"Accuracy on held-out photos by training photos ({', '.join(map(str, counts))}). {told}."
     figure, axes = new_figure(WIDEST, 4.4, alt)
-    points = [(name, counts, results) for name, results in ways.items()]
-    points += [(name, counts[-1:], [result]) for name, result in alone.items()]
-    for i, ((name, at, results), (colour, mark)) in enumerate(zip(points, WAYS, strict=False)):
-        beside = np.array(at) * 1.04 ** (i - 1)  # so that no interval hides another
+    looks = zip(every.items(), (WAYS[0], WAYS[2], WAYS[1]), strict=False)
+    for i, ((name, results), (colour, mark)) in enumerate(looks):
+        # Of one result, the last count; beside each other, so that no interval hides another.
+        beside = np.array(counts[-len(results) :]) * 1.04 ** (i - 1)
         share = np.array([r.correct / r.total for r in results])
         reach = np.abs(np.array([r.interval for r in results]).T - share)
-        style = f"-{mark}" if name in ways else mark
-        axes.errorbar(beside, share, reach, fmt=style, color=colour, capsize=4, label=name)
+        axes.errorbar(beside, share, reach, fmt=f"-{mark}", color=colour, capsize=4, label=name)
     axes.axhline(baseline, color=GREY, linestyle=":", label="baseline: the most common class")
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("training photos")
-    axes.set_title("test accuracy, with 95 % intervals", fontsize=11)
+    axes.set_title("accuracy on held-out photos, with 95 % intervals", fontsize=11)
     axes.set_ylim(top=1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=10, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -135,7 +140,7 @@ def runs_plot(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         axes.set_title(name, fontsize=11)
         axes.set_xlabel("epoch")
         axes.set_ylim(0, 1.02)
-        axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=10, loc="lower right")
     all_axes[0][0].set_ylabel("accuracy")

@@ -34,6 +34,8 @@ SHIFT = 8  # a crop is shifted by up to size / 8 pixels either way
 SMALL = 64  # px; photos from here on are cropped closer, too
 SIDE = 0.6  # share of a photo's side that a closer crop has at the least
 CHECKPOINT, RESULT = "checkpoint.npz", "result.json"  # of a run that goes on, that has ended
+HISTORY = "history.jsonl"
+KEPT = Path(__file__).parent / "results"  # the runs in git
 HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
 
 
@@ -315,7 +317,7 @@ def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
 
 def write_history(out: Path, history: list[dict]) -> None:
     """Write history.jsonl and curves.png, atomically each."""
-    with replacing(out / "history.jsonl") as new:
+    with replacing(out / HISTORY) as new:
         lines = "".join(json.dumps(row) + "\n" for row in history)
         new.write_text(lines, encoding="utf-8")
     with replacing(out / "curves.png") as new:
@@ -350,6 +352,46 @@ def finish(
     file = out / "model.keras"
     file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
     print(f"Test photos, asked once: {result}.\nThe model is {file}.", flush=True)
+
+
+def kept_runs() -> dict[str, tuple[dict[str, Any], list[dict[str, float]]]]:
+    """Return the runs in git by name: what result.json holds, and the lines of history.jsonl."""
+    found = {}
+    for folder in sorted(KEPT.glob("*/")):
+        lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+        about = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        found[folder.name] = about, [json.loads(line) for line in lines]
+    return found
+
+
+def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
+    """Return the header and the rows, of text, of a table of what `kept_runs` found: those from
+    scratch first, the most training photos first.
+    """
+    from mobilenet.training import Result
+
+    names = {
+        "mobilenetv1": "MobileNetV1",
+        "mobilenetv2": "MobileNetV2",
+        "head": "head on MobileNetV2",
+    }
+    abouts = [about for about, _ in runs.values()]
+    rows = []
+    for one in sorted(abouts, key=lambda one: (one["model"] == "head", -one["photos"]["train"])):
+        result = Result(one["test_correct"], one["test_total"])
+        seconds = one["seconds"]
+        rows.append(
+            (
+                f"{one['data'].split('.')[0]}, {len(one['classes'])} classes",
+                f"{names[one['model']]}, α {one['alpha']:g}, {one['size']} px",
+                one["weights"],
+                f"{one['photos']['train']:,}",
+                f"{result.correct / result.total:.1%} ({result.percent()})",
+                f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s",
+            )
+        )
+    header = ("data", "network", "first weights", "training photos")
+    return (*header, "test accuracy (95 % interval)", "training, 2 cores"), rows
 
 
 def save(path: Path, plan: Plan, state: list, history: list[dict], best: list) -> None:

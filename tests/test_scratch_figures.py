@@ -5,6 +5,7 @@ import pytest
 from figure_contract import FigureContract
 
 import utils
+from mobilenet import train
 from mobilenet.training import Result
 
 COUNTS = (10, 20, 50, 268)
@@ -22,9 +23,14 @@ def by_count():
     return utils.accuracy_by_count_plot(COUNTS, results, 0.5, {"from scratch": Result(46, 68)})
 
 
-def staircase(names):
-    steps = {name: Result(68 - 5 * i, 68) for i, name in enumerate(reversed(names))}
-    return utils.staircase_plot(steps, 0.5)
+def staircase(*groups):
+    """Of groups of so many ways each, every way a little better than the one before."""
+    rights = iter(range(40, 69, 3))
+    made = [
+        {f"group {k}, + augmentation, {i}": Result(next(rights), 68) for i in range(count)}
+        for k, count in enumerate(groups)
+    ]
+    return utils.staircase_plot(made, 0.5)
 
 
 def run(epochs):
@@ -39,8 +45,8 @@ FIGURES = {
         {"from scratch": fitted(60), "from scratch, + augmentation": fitted(60)}
     ),
     "ways_plot, one epoch": lambda: utils.ways_plot({"from scratch": fitted(1)}),
-    "staircase_plot": lambda: staircase(("a way", "another one, + augmentation", "third")),
-    "staircase_plot of one": lambda: staircase(("a way",)),
+    "staircase_plot": lambda: staircase(1, 2, 3),
+    "staircase_plot of one": lambda: staircase(1),
     "accuracy_by_count_plot": lambda: by_count(),
     "runs_plot": lambda: utils.runs_plot({f"mobilenetv1, data {i}": run(9) for i in range(3)}),
     "runs_plot, one epoch": lambda: utils.runs_plot({"mobilenetv2, cifar10": run(1)}),
@@ -75,11 +81,29 @@ def test_intervals_are_those_of_the_counts():
 
 
 def test_a_step_shows_its_count_and_its_interval():
-    figure = staircase(("low", "high"))
-    (axes,) = figure.axes
-    bars = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
-    bars = [np.sort(ends) for ends in bars if len(ends) == 2]
-    assert np.allclose(bars, [Result(68, 68).interval, Result(63, 68).interval])
-    assert [text.get_text() for text in axes.texts] == ["68 of 68", "63 of 68"]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["high", "low"]
+    (axes,) = staircase(1, 2).axes
+    bars = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
+    assert np.allclose(bars[:3], [Result(n, 68).interval for n in (40, 43, 46)])
+    assert [text.get_text() for text in axes.texts] == ["40 of 68", "43 of 68", "46 of 68"]
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert names == [f"group {k}, + augmentation, {i}" for k, i in ((0, 0), (1, 0), (1, 1))]
     assert axes.yaxis_inverted(), "the first on top"
+    dots = [line for line in axes.lines if line.get_marker() != "None"]
+    first, second, third = (line.get_color() for line in dots)
+    assert first != second == third, "a group has a colour"
+
+
+# --- The runs in git ---
+
+
+def test_the_table_of_runs_holds_what_they_say():
+    runs = train.kept_runs()
+    header, rows = train.kept_table(runs)
+    assert {len(header)} == {len(row) for row in rows}
+    assert len(rows) == len(runs) >= 3
+    text = str(rows)
+    for about, history in runs.values():
+        assert len(history) == about["epochs"], "one line an epoch"
+        assert f"{about['photos']['train']:,}" in text
+        assert f"{about['test_correct'] / about['test_total']:.1%}" in text
+    assert [row[2] for row in rows] == sorted((row[2] for row in rows), reverse=True)
