@@ -159,8 +159,8 @@ def describe(photos: Photos) -> str:
 
 
 def begin(notebook: str, seed: int = 0) -> None:
-    """Begin a notebook: seed all generators, have TensorFlow give the same bits each time, and watch
-    the cells from here on, as `lesson` does.
+    """Begin a notebook: seed all generators, have TensorFlow give the same bits at each run, and
+    watch the cells from here on, as `lesson` does.
 
     A `history` of a training, with photos that validate, is noted in the memory of runs; a count
     that is called as one of SCOREBOARD is written where `make run` collects it, with `photos` and
