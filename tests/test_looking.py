@@ -265,7 +265,7 @@ def test_files_are_named_so_that_they_can_be_told_apart():
 
 
 def test_what_two_networks_say_stands_above_a_photo():
-    photos = some_photos(2, 3)
+    photos = replace(some_photos(2, 3), labels=np.repeat([0, 1], 3))
     before = np.array([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])
     after = np.array([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1], [0.1, 0.9], [0.7, 0.3], [0.49, 0.51]])
     figure = utils.changed_grid(photos, before, after)

@@ -481,7 +481,7 @@ def test_photos_beside_the_project(folder, monkeypatch, tmp_path):
     drawn.mkdir(parents=True)
     found, line = photos.find_folder()
     assert found == drawn
-    assert "drawn" in line
+    assert "drawings" in line
     assert one_sentence(line)
     folder.rename(real)
     found, line = photos.find_folder()

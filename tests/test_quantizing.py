@@ -346,7 +346,7 @@ def test_photos_that_changed_come_first():
     figure = utils.changed_grid(photos, before, after)
     titles = [axes.get_title() for axes in figure.axes if axes.get_images()]
     assert len(titles) == 8
-    assert "≠ class a 0.55" in titles[0]
-    assert "→ class b 0.60" in titles[1]
-    assert not any("≠" in title for title in titles[1:])
+    assert "✗ class a 55 %" in titles[0]
+    assert "90 % → 60 %" in titles[1]
+    assert not any("90 % →\n" in title for title in titles[1:])
     assert "1 of them got another class" in figure.get_label()

@@ -202,14 +202,6 @@ def test_knobs_are_names_in_capitals():
     assert "EPOCHS" not in runs.knobs_of(scope, but=("EPOCHS",))
 
 
-def test_a_knob_turned_since_is_named():
-    then = runs.knobs_of({"VIEWS": 5, "RATES": (1, 2), "CUT": "a"}, but=("CUT",))
-    runs.check_unturned("the head", then, {"VIEWS": 5, "RATES": [1, 2], "CUT": "b", "NEW": 1})
-    with pytest.raises(UserError, match="VIEWS was turned since the head") as raised:
-        runs.check_unturned("the head", then, {"VIEWS": 6, "RATES": (1, 2)})
-    assert one_sentence(raised.value)
-
-
 # --- Files that are damaged, hostile, or written at once ---
 
 

@@ -213,16 +213,16 @@ def cells(outputs):
 def test_a_training_takes_one_call(log, small):
     photos = draw(40)
     val = photos.subset(np.arange(50))
-    scope = KNOBS | {"SEED": 0, "history": 1, "ROOT": log, "In": ["x"], "_": 3}
+    knobs = KNOBS | {"SEED": 0}
     for _ in range(2):
-        utils.log_run("03", scope, photos, val, small, history(share=0.9))
+        utils.log_run("03", knobs, photos, val, small, history(share=0.9))
     (run,) = runs.recall("03")[0]
     assert run.times == 2
     assert (run.correct, run.total, run.seconds) == (45, 50, 1.5)
     assert run.loss == pytest.approx(0.1)
-    assert run.knobs == KNOBS | {"SEED": 0}
-    utils.log_run("03", scope, photos.subset(np.arange(70)), val, small, history())
-    utils.log_run("03", scope | {"SEED": 1}, photos, val, small, history())
+    assert run.knobs == knobs
+    utils.log_run("03", knobs, photos.subset(np.arange(70)), val, small, history())
+    utils.log_run("03", knobs | {"SEED": 1}, photos, val, small, history())
     assert [run.times for run in runs.recall("03")[0]] == [1, 1, 2]
 
 
