@@ -108,7 +108,9 @@ def ask(tell: dict[str, str], figures: dict[str, str], out: Path) -> nbformat.No
 
 def filled(source: str, results: dict) -> str:
     """A markdown cell's source with its boxes as the results say."""
-    return BOX.sub(lambda found: box(found[1], results), source)
+    return BOX.sub(
+        lambda found: box(found[1], results) if found[1] in results["boxes"] else found[0], source
+    )
 
 
 def box(key: str, results: dict) -> str:
