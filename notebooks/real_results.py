@@ -58,6 +58,12 @@ TELL = {
         "found, with {(called & ~there).sum()} false alarms among {(~there).sum()} others.'",
         "unseen": "f'{unseen.told(distance > known.limit)} test photos are marked.'",
     },
+    "06_from_scratch": {
+        "scratch_curves": "'; '.join(f'{name} {result}' for name, result in scratch.items()) + '.'",
+        "staircase": "f'random features {frozen[\"random weights\"]}, pretrained {tuned}.'",
+        "accuracy_by_count": "f'with {counts[0]} photos pretrained features reach '"
+        'f\'{ways["pretrained"][0]}, random ones with all {ways["random weights"][-1]}.\'',
+    },
     "07_to_a_phone": {
         "collapse": "'with {} bits and one scale per tensor for the depthwise layers, {} of {} "
         "validation photos are right; with one per channel {}.'.format(BITS[0], right['depthwise', "
@@ -70,6 +76,9 @@ FIGURES = {
     "fine_tuning": "utils.learning_curves(head_history, history)",
     "rates": "utils.loss_by_rate_plot(RATES, after, tune(rate=0.0)[0])",
     "reliability": "utils.reliability_plot(p_folds, photos.labels)",
+    "scratch_curves": "utils.ways_plot(histories)",
+    "staircase": "utils.staircase_plot([control, scratch, pretrained], baseline)",
+    "accuracy_by_count": "utils.accuracy_by_count_plot(counts, ways, baseline, alone)",
     "collapse": "utils.bits_plot(errors, right, len(val), marks)",
     "phone_poster": "utils.size_time_plot(dots)",
 }
