@@ -28,7 +28,6 @@ from notebooks import run
 
 FILE = run.HERE / "real_results.json"
 BOX = re.compile(r"<!-- real: (\w+) -->.*?(?:<!-- /real -->|(?=\n\n)|\Z)", re.S)
-WIDTH = 640  # pixels of a picture on the page
 
 # By notebook and box what a cell at its end would give: text, and figures by the box's name.
 TELL = {
@@ -129,8 +128,7 @@ def box(key: str, results: dict) -> str:
     body = f"**{results['title']}** ({results['date']}):{apart}{told}"
     lines = [f"<!-- real: {key} -->", *(f"> {line}".rstrip() for line in body.splitlines())]
     if key in results["pictures"]:
-        alt = results["pictures"][key].replace('"', "'")
-        lines += [">", f'> <img src="../images/real_{key}.png" width="{WIDTH}" alt="{alt}">']
+        lines += [">", f"> ![{results['pictures'][key]}](../images/real_{key}.png)"]
     return "\n".join([*lines, "<!-- /real -->"])
 
 

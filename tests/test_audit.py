@@ -18,7 +18,7 @@ from conftest import one_sentence
 from mobilenet import ROOT
 from notebooks import run
 
-SHOWN = {"text/plain", "text/markdown", "image/png", "image/jpeg"}
+SHOWN = {"text/html", "text/plain", "text/markdown", "image/png", "image/jpeg"}
 # What a browser would run, load or show in a frame.
 ACTIVE = r"(?i)<\s*/?\s*(script|iframe|object|embed|svg|style|link|meta|form|base|img)\b"
 ACTIVE += r"|<[^>]*\bon\w+\s*=|javascript:|vbscript:|\bdata:\w"
@@ -37,7 +37,7 @@ def test_a_notebook_shows_text_and_pictures_alone(path):
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             assert set(data) <= SHOWN
-            texts.append(data.get("text/markdown", ""))
+            texts += [data.get("text/markdown", ""), data.get("text/html", "")]
             for metadata in output.get("metadata", {}).values():
                 texts.append(json.dumps(metadata))
         for text in texts:
