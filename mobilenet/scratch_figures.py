@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mobilenet.canvas import GREY, ORANGE, WIDEST, new_figure
 from mobilenet.training import Result
@@ -34,6 +34,7 @@ def ways_plot(ways: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         axes.plot([], [], color=GREY, label="solid: validation")
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     losses.set_ylim(bottom=0)
     accuracies.set_ylim(top=1.02)
@@ -139,6 +140,7 @@ def runs_plot(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         axes.plot(epochs, [row["val_accuracy"] for row in rows], color="black", label="validation")
         axes.set_title(name, fontsize=11)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
         axes.grid(alpha=0.3)
