@@ -125,6 +125,7 @@ __all__ = [
     "ways_plot",
 ]
 
+BOARD = BUILD / "scoreboard"
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
 
@@ -196,7 +197,7 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
     """
     source = {"count": len(photos), "classes": list(photos.class_names)}
     entry = {**result.entry(), "seconds": round(seconds, 2), "photos": source}
-    write_json(BUILD / "scoreboard" / f"{name}.json", entry | {"backbone": network.card()})
+    write_json(BOARD / f"{name}.json", entry | {"backbone": network.card()})
 
 
 # --- Counts and curves ---

@@ -84,7 +84,7 @@ def uncached(small, cut, photos, steps):
     top = fresh_top(small, cut)
     optimizer = keras.optimizers.Adam(RATE)
     for batch, at_cuts in steps:
-        targets = (photos.labels[batch] == 0).astype(np.float32)[:, None]
+        targets = photos.labels[batch].astype(np.float32)[:, None]
         with tf.GradientTape() as tape:
             logits = top(at_cuts[cut], training=True)
             loss = keras.losses.BinaryCrossentropy(from_logits=True)(targets, logits)

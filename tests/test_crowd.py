@@ -127,7 +127,7 @@ def test_a_full_disk(way, full, tmp_path, monkeypatch, network, small):
             monkeypatch.setattr(cache, "FOLDER", disk)
         monkeypatch.setattr(runs, "FOLDER", disk)
         monkeypatch.setattr(review, "FILE", disk / "corrections.csv")
-        monkeypatch.setattr(utils, "SCOREBOARD", disk)
+        monkeypatch.setattr(utils, "BOARD", disk)
         write_it = getattr(Writers(disk, network, small), way)
         write_it()
         before = {file: file.read_bytes() for file in disk.iterdir()}
@@ -228,7 +228,7 @@ def test_predicting_in_a_folder_that_may_only_be_read(read_only, light_classifie
     line = ("-m", "mobilenet.predict", "--model", str(light_classifier), str(photo))
     done = as_reader(read_only, *line)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "P(dark)" in done.stdout
+    assert "P(light)" in done.stdout
 
 
 def test_fetching_into_a_folder_that_may_only_be_read(read_only, tmp_path):
@@ -254,7 +254,7 @@ def test_files_may_be_read_by_others(tmp_path, monkeypatch, network, small):
     monkeypatch.setattr(cache, "FOLDER", tmp_path)
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
     monkeypatch.setattr(review, "FILE", tmp_path / "corrections.csv")
-    monkeypatch.setattr(utils, "SCOREBOARD", tmp_path)
+    monkeypatch.setattr(utils, "BOARD", tmp_path)
     for way in WAYS:
         getattr(Writers(tmp_path, network, small), way)()
     files = list(tmp_path.glob("*.*"))

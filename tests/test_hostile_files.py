@@ -109,7 +109,7 @@ def test_names_are_shown_without_codes_for_the_terminal(light_classifier, tmp_pa
     for text in said:
         assert text.count("\n") == 1
         assert text[:-1].isprintable()
-    assert said.out.startswith(r"P(\x1b[2Jdark\nP(x)) = ")
+    assert said.out.startswith(r"P(\u202elight) = ")
 
 
 @pytest.mark.parametrize("seed", ["x", -1, 10**400, [], 0.5, None])

@@ -30,7 +30,7 @@ TURNED = {
     "03_alpaca_classifier": ('"rotation":', "30"),
     "04_fine_tuning": ("CUT", '"block_12_expand"'),
     "05_how_far_to_trust_it": ('"rotation":', "30"),
-    "06_from_scratch": ("CUT", '"block_15_expand"'),
+    "06_from_scratch": ("HEAD_EPOCHS", "12"),
     "07_to_a_phone": ("BITS", "(7, 5)"),
 }
 VIEWS = {"VIEWS": "3", '"flip":': "False", '"rotation":': "40", '"zoom":': "0.4"}
@@ -74,7 +74,7 @@ OTHERS = {
     "04_fine_tuning": {
         "CUT": '"block_14_expand"',
         "EPOCHS": "3",
-        "LEARNING_RATE": "1e-3",
+        "LEARNING_RATE": "3e-3",
         "HEAD_EPOCHS": "9",
         "HEAD_LEARNING_RATE": "1e-2",
         "DROPOUT": "0.7",
@@ -113,7 +113,7 @@ OTHERS = {
         "VIEWS": "3",
         "HEAD_EPOCHS": "9",
         "HEAD_RATE": "3e-2",
-        "CUT": '"block_15_expand"',
+        "CUT": '"block_12_expand"',
         "TUNING_EPOCHS": "2",
         "TUNING_RATE": "1e-2",
         "DROPOUT": "0.7",

@@ -98,7 +98,10 @@ def test_what_a_check_leaves_out_is_there():
 
 
 # What takes long or needs more than requirements.txt, and what is tried through another module.
-ELSEWHERE = {"bench_run", "cluster", "recipe", "cost_figures", "device_figures", "untrusted"}
+ELSEWHERE = {
+    *("bench_run", "cluster", "recipe", "untrusted"),
+    *("cost_figures", "device_figures", "scratch_figures"),
+}
 
 
 @pytest.mark.parametrize("module", sorted(ROOT.glob("mobilenet/[a-z]*.py")), ids=lambda p: p.stem)

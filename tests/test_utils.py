@@ -243,9 +243,9 @@ def test_photos_in_words():
 
 
 def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(utils, "BUILD", tmp_path)
+    monkeypatch.setattr(utils, "BOARD", tmp_path)
     utils.publish("frozen", Result(3, 4), 1.5, some_photos(2, 3), small)
-    written = json.loads((tmp_path / "scoreboard" / "frozen.json").read_text())
+    written = json.loads((tmp_path / "frozen.json").read_text())
     assert (written["correct"], written["total"], written["seconds"]) == (3, 4, 1.5)
     assert written["photos"] == {"count": 6, "classes": ["alpaca", "not alpaca"]}
     assert written["backbone"] == small.card()
