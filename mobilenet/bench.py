@@ -126,7 +126,7 @@ def table(found: dict[str, Any]) -> str:
             low, high = found["ranges"][name][stage]
             row += f"   {f'{found[name][stage]:.3g} ({low:.3g} to {high:.3g})':<23}"
         lines.append(row.rstrip())
-    lines.append("Test photos right, run by run:")
+    lines.append("Test accuracy, run by run:")
     for variant, name in VARIANTS.items():
         about = found["accuracy"][variant]
         counts = ", ".join(map(str, about["correct"]))

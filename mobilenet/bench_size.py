@@ -95,5 +95,5 @@ def table(found: dict[str, Any]) -> str:
         cells = [f"{run['peak_memory']:,.0f} MB" for run in runs]
         lines.append(f"{'peak memory':<18}{cells[0]:>20}{cells[1]:>20}{times['peak_memory']:>9.2f}")
     right = ", ".join(f"{run['correct']:,} of {run['total']:,}" for run in runs)
-    lines.append(f"Test photos right: {right} (a tenth lie in the wrong folder).")
+    lines.append(f"Test accuracy: {right} (a tenth lie in the wrong folder).")
     return "\n".join(lines)

@@ -26,7 +26,7 @@ def draw(history: list[dict], best: int) -> Image.Image:
     """
     picture = Image.new("RGB", (2 * WIDTH * SCALE, HEIGHT * SCALE), "white")
     pen = ImageDraw.Draw(picture)
-    panels = (("loss", "loss, nats"), ("accuracy", "share right"))
+    panels = (("loss", "loss, nats"), ("accuracy", "accuracy"))
     for number, (name, title) in enumerate(panels):
         train, val = [[row[part + name] for row in history] for part in ("", "val_")]
         top = max(train + val) if name == "loss" else 1.0

@@ -1,6 +1,6 @@
 """Photos that are there twice: the same bytes, or the same picture saved anew, smaller or lighter.
 
-A photo on both sides of a split is a question whose answer was learned by heart. Two photos are
+A photo on both sides of a split rewards memorising. Two photos are
 taken for one if few bits of their difference hashes differ (dHash: whether each of 8 × 8 places is
 lighter than its neighbour, to the right and below; Krawetz 2013) and, since unlike pictures with
 much plain ground can hash alike, if small copies of them correlate, too.

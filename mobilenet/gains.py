@@ -1,10 +1,10 @@
-"""What each step is worth: photos right in five folds of the training and validation photos.
+"""An ablation: what each step is worth, in five folds of the training and validation photos.
 
     python -m mobilenet.gains [--deals 3] [--out build/gains.json]
 
 The photos are those of the notebooks, and so is their split; the test photos are not looked at, so
-that whoever chooses by this table has not chosen by them. Every way is judged on the same folds,
-dealt anew as often as `--deals` says (the usual recipe once, as it takes longest), no epoch is
+a choice made by this table was not made by them. Every way is judged on the same folds, divided
+anew as often as `--deals` says (the usual recipe once, as it takes longest), no epoch is
 chosen on the photos that judge, and a strength only among those that train. Seconds count from
 decoded photos to one network, trained on four fifths of the photos, passes through the frozen
 blocks included.

@@ -115,7 +115,7 @@ def _read(file: Any) -> Iterator[Image.Image]:
 
 
 def crops(pool: list[Image.Image], size: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Crops of photos drawn by lot, float32 (count, size, size, 3) in [-1, 1].
+    """Crops of photos drawn at random, float32 (count, size, size, 3) in [-1, 1].
 
     Each shows a fifth to all of a photo's area, stretched by up to 4:3, mirrored half of the time,
     with other brightness, contrast, saturation and tint.

@@ -29,7 +29,7 @@ from mobilenet.training import History, Result, wilson_interval
 FOLDER = from_root(os.environ.get("MOBILENET_LOG") or str(BUILD / "log"))
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 PLAIN = (str, int, float, bool, type(None))
-HIGHEST = 1e30  # loss or seconds; whoever draws need not mind infinity
+HIGHEST = 1e30  # loss or seconds; a picture then need not mind infinity
 MOST_BYTES = 1_000_000  # of a run's file; it has some thousand
 MOST = 4  # knobs with a column each; more share one, which a page has room for
 WIDEST = 32  # letters of a value in a table

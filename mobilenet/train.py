@@ -307,7 +307,7 @@ def answers(forward: Any, photos: Photos, label: str) -> np.ndarray:
 
 
 def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
-    """Mean cross-entropy in nats and share right, to four digits."""
+    """Mean cross-entropy in nats and accuracy, to four digits."""
     from mobilenet.training import count_right, cross_entropy
 
     result = count_right(p, photos.labels)

@@ -146,6 +146,14 @@ def build_head(features: int, classes: int, dropout: float, seed: int) -> Any:
     )
 
 
+@keras.saving.register_keras_serializable("mobilenet")
+class StoredStatistics(keras.layers.BatchNormalization):
+    """BatchNorm that always uses its stored mean and variance, so that γ and β alone can learn."""
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False)
+
+
 def build_top(backbone: Backbone, cut: str, head: Any, dropout: float | None = None) -> Any:
     """A fresh network from activations at the cut to logits: the backbone's blocks above the cut,
     copied, then pooling, then a copy of the head. All of it trains but BatchNorm, which keeps the
@@ -165,6 +173,24 @@ def build_top(backbone: Backbone, cut: str, head: Any, dropout: float | None = N
     for layer in last.layers:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs, name="top")
+
+
+def with_batchnorm(model: Any, kind: Any) -> Any:
+    """A copy of a network that trains its BatchNorm, too: layers of this kind with its weights.
+
+    kind: keras.layers.BatchNormalization, or StoredStatistics.
+    """
+
+    def renew(layer):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        config = layer.get_config()
+        return (
+            kind.from_config(config | {"trainable": True}) if is_norm else layer.from_config(config)
+        )
+
+    copy = keras.models.clone_model(model, clone_function=renew)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def trainable_count(model: Any) -> int:
@@ -289,7 +315,7 @@ def fit(
     """Train a model with Adam, in place, and leave it with the weights of its best epoch.
 
     views: (V, N, ...), the saved inputs of V views of N photos; each epoch takes one view of each
-    photo, drawn by lot, in shuffled order: the seed rules both, and dropout. labels: int64 (N,).
+    photo, drawn at random, in shuffled order: the seed rules both, and dropout. labels: int64 (N,).
     val_inputs: (M, ...), val_labels: (M,); without them the last epoch is kept. The learning rate
     falls to zero along half a cosine. Training figures are taken while the weights move and with
     dropout on, so they lag behind the validation figures. Raises UserError if the rate is below 0,
@@ -399,7 +425,7 @@ def cross_validate(
     """P(class) of each photo by a head that was trained on the other folds: float64 (N, K).
 
     features: (V, N, channels) of V views, the photo itself first, or (N, channels). Heads train on
-    all views and are asked about photos as they are; for all their epochs, since choosing the best
+    all views and predict photos as they are; for all their epochs, since choosing the best
     one on the fold that is counted would flatter it. groups: as in `folds`.
     """
     views = features if features.ndim == 3 else features[None]

@@ -4,7 +4,7 @@
     python notebooks/real_results.py [NAME…]
 
 A box is what stands in a markdown cell between `<!-- real: KEY -->` and `<!-- /real -->`: numbers
-and curves, dated; no photo, since photos belong to whoever took them. They are written to
+and curves, dated; no photo, since photos belong to those who took them. They are written to
 notebooks/real_results.json and, curves, to images/real_KEY.png. Needs photos in PHOTOS or
 dataset/photos/, and weights in Keras's cache or a network. With NAMEs, 04 say, the results of the
 other notebooks stay as they are.
@@ -42,7 +42,7 @@ TELL = {
     },
     "04_fine_tuning": {
         "fine_tuning": "loss",
-        "wrong": "table(('way', 'validation loss', 'validation accuracy'), rows)",
+        "wrong": "table(('way', 'validation loss', 'validation accuracy'), [*rows, everything()])",
         "rates": "f'the dip is at a learning rate of {RATES[int(np.argmin(after))]:g}.'",
         "fine_tuned": "f'Frozen {frozen}. Fine-tuned {fine_tuned}.'",
     },
@@ -82,6 +82,18 @@ FIGURES = {
     "phone_poster": "utils.size_time_plot(dots)",
 }
 HELP = """
+def everything():
+    whole = min(network.cuts, key=[layer.name for layer in network.model.layers].index)
+    x, v = (features.view_activations(network, of.images, whole, 1, SEED) for of in (train, val))
+    model = training.build_top(network, whole, half, DROPOUT)
+    training.fit(model, x, train.labels, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=SEED)
+    p = training.probabilities(training.predict_logits(model, v[0]))
+    n = training.count_right(p, val.labels)
+    loss = training.cross_entropy(p, val.labels).mean()
+    way = f'unfrozen from {whole} up, without augmentation'
+    return way, f'{loss:.3f}', f'{n.correct} of {n.total}'
+
+
 def relative(found):
     return anatomy.relative_error(found, exact)
 

@@ -5,8 +5,8 @@
 Executed copies go to build/notebooks/, the scoreboard to build/scoreboard.json. NAME is a notebook,
 07 or 07_to_a_phone: then these alone are executed, and there is no scoreboard. With --keep the
 outputs are then put into the notebooks beside this file; that is for the drawn pictures alone,
-since photos belong to whoever took them, with the bundled backbone, which everyone has, and with an
-empty memory of runs.
+since photos belong to those who took them, with the bundled backbone, which everyone has, and
+with an empty memory of runs.
 """
 
 import json

@@ -426,6 +426,27 @@ def test_tuning_moves_convolutions_and_leaves_batchnorm_bit_equal(small, photos,
     assert small.model.trainable_weights == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "moves"),
+    [
+        (training.StoredStatistics, [True, True, False, False]),
+        (keras.layers.BatchNormalization, [True, True, True, True]),
+    ],
+)
+def test_batchnorm_that_is_trained_moves_what_its_kind_says(small, photos, at_cut, kind, moves):
+    """γ and β; of Keras's own layer the mean and the variance, too."""
+    head = training.build_head(small.channels, 2, 0.2, 0)
+    top = training.build_top(small, CUT, head)
+    model = training.with_batchnorm(top, kind)
+    assert np.array_equal(predict_logits(model, at_cut[0]), predict_logits(top, at_cut[0]))
+    fit(model, at_cut, photos.labels, epochs=1, learning_rate=1e-3, seed=0)
+    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    for norm in norms:
+        pairs = zip(norm.get_weights(), top.get_layer(norm.name).get_weights(), strict=True)
+        assert [not np.array_equal(*pair) for pair in pairs] == moves
+    assert norms
+
+
 def test_tuning_again_gives_the_same_bits(small, photos, at_cut):
     first, second, other = (tune(small, at_cut, photos, seed)[0] for seed in (0, 0, 1))
     assert equal(first.get_weights(), second.get_weights())
