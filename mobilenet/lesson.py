@@ -142,6 +142,7 @@ class Lesson:
         """After a cell (IPython's post_run_cell)."""
         if self.cell is None or result.error_before_exec:
             return
+        # Not the shell's count, which IPython 9 raises before a cell runs.
         cell, self.cell, number = self.cell, None, result.execution_count
         self.seconds.append(time.perf_counter() - self.start)
         inside = set().union(*cell.functions.values()) - (cell.assigned - cell.read)
