@@ -214,7 +214,11 @@ def select(page, cell: int) -> None:
 
 def turn(page, cell: int, name: str, old: str, new: str) -> None:
     """Put another word into the line of a code cell that assigns to a name, as a reader would."""
-    line = page.locator(".jp-CodeCell").nth(cell).locator(".cm-line", has_text=f"{name} = ")
+    line = (
+        page.locator(".jp-CodeCell")
+        .nth(cell)
+        .locator(".cm-line", has_text=re.compile(f"^{name} = "))
+    )
     line.locator("span", has_text=old).dblclick()
     page.keyboard.type(new)
     assert f'{name} = "{new}"' in line.inner_text()
