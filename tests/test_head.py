@@ -201,7 +201,7 @@ def test_order_and_sizes_of_parts_are_nothing(tmp_path_factory, seed, ends):
 def test_a_class_in_one_part_and_an_empty_part(tmp_path):
     features, labels = some_photos(2, 200, 12)
     order = np.argsort(labels, kind="stable")
-    write_parts(tmp_path, features, ["ab"[k] for k in labels], (0, 100, 100, 133), order)
+    write_parts(tmp_path, features, ["ba"[k] for k in labels], (0, 100, 100, 133), order)
     assert parts.count(tmp_path) == 200 and len(parts.listed(tmp_path)) == 5
     known, found = from_parts(tmp_path, 12, 0.3)
     assert (known.count, len(known.labels)) == (200, 40)
@@ -227,9 +227,9 @@ def test_the_sample_has_the_smallest_sums_and_some_of_each_class(monkeypatch, tm
 @cluster
 def test_decisions_on_labels_are_applied(monkeypatch, tmp_path):
     features, labels = some_photos(2, 200, 12)
-    names = ["ab"[k] for k in labels]
+    names = ["ba"[k] for k in labels]  # of two classes the first by name has label 1
     write_parts(tmp_path / "parts", features, names, (70,))
-    lines = [f"{sha256(3)},x,{names[3]},{'ab'[1 - labels[3]]}", f"{sha256(5)},x,{names[5]},"]
+    lines = [f"{sha256(3)},x,{names[3]},{'ba'[1 - labels[3]]}", f"{sha256(5)},x,{names[5]},"]
     monkeypatch.setattr(review, "FILE", tmp_path / "corrections.csv")
     review.FILE.write_text("\n".join([",".join(review.Decision._fields), *lines, ""]))
     known, found = from_parts(tmp_path / "parts", 12, 1.0)
