@@ -51,6 +51,7 @@ from mobilenet.device_figures import (
 )
 from mobilenet.files import write_json
 from mobilenet.layer_figures import channels_plot, separable_plot
+from mobilenet.metrics import History, Result
 from mobilenet.photo_figures import (
     changed_grid,
     grad_cam_rows,
@@ -72,7 +73,6 @@ from mobilenet.scratch_figures import (
     staircase_plot,
     ways_plot,
 )
-from mobilenet.training import History, Result
 from mobilenet.trust_figures import reliability_plot, strength_plot, threshold_plot
 from mobilenet.unseen import OwnPhotos
 

@@ -104,7 +104,7 @@ def project(folder: Path, seed: int, knobs: Knobs, again_too: bool = True) -> No
     """This project, cell by cell as in notebook 4; what it keeps lies beside the photos,
     apart from the user's, so that the next such run with the same seed finds them.
     """
-    from mobilenet import backbone, cache, features, photos, training
+    from mobilenet import backbone, cache, features, metrics, photos, training
     from mobilenet.engine import keras
 
     cache.FOLDER = folder.parent / KEPT
@@ -143,8 +143,8 @@ def project(folder: Path, seed: int, knobs: Knobs, again_too: bool = True) -> No
     head = head_cell()
     top = tuning_cell(knobs.cut)
     asked = inputs(test.images, 1, knobs.cut)[0]
-    p = training.probabilities(training.predict_logits(top, asked))
-    result = training.count_right(p, test.labels)
+    p = metrics.probabilities(training.predict_logits(top, asked))
+    result = metrics.count_right(p, test.labels)
     report(correct=result.correct, total=result.total, peak_memory=peak_memory())
     if not again_too:
         return
@@ -158,7 +158,7 @@ def many(folder: Path, seed: int) -> None:
     """A folder of class folders of very many photos, from the scan to a trained head on the bundled
     backbone: after each stage its seconds by the clock and of the processor, then peak memory.
     """
-    from mobilenet import backbone, cache, features, photos, training
+    from mobilenet import backbone, cache, features, metrics, photos, training
     from mobilenet.engine import keras
 
     cache.FOLDER = folder.parent / KEPT
@@ -185,8 +185,8 @@ def many(folder: Path, seed: int) -> None:
     head = training.build_head(network.channels, len(train.class_names), MANY.dropout, seed)
     knobs = {"epochs": MANY.head_epochs, "learning_rate": MANY.head_learning_rate, "seed": seed}
     training.fit(head, views, train.labels, asked, val.labels, **knobs)
-    p = training.probabilities(training.predict_logits(head, judged))
-    result = training.count_right(p, test.labels)
+    p = metrics.probabilities(training.predict_logits(head, judged))
+    result = metrics.count_right(p, test.labels)
     done("fit")
     report(correct=result.correct, total=result.total, peak_memory=peak_memory())
 

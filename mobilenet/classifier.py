@@ -20,8 +20,8 @@ from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
+from mobilenet.metrics import probabilities
 from mobilenet.progress import progress
-from mobilenet.training import probabilities
 from mobilenet.untrusted import CARD, Refused, check_classifier
 
 BATCH = 32

@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 
 from mobilenet import explain
 from mobilenet.canvas import GREY, WIDEST, class_colour, new_figure, percent, short, width
+from mobilenet.metrics import confusion, cross_entropy
 from mobilenet.photo_figures import JUDGED, in_turn
 from mobilenet.photos import Photos
-from mobilenet.training import confusion, cross_entropy
 
 THUMBNAIL = 0.7  # inches, the smallest that shows well what a photo is of
 SIDES = (1.25, 1.1, 1.0, 0.9, 0.8, THUMBNAIL)  # of the photos in a confusion matrix

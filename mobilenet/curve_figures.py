@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from mobilenet import runs
 from mobilenet.canvas import CHOSEN, GREY, WIDEST, new_figure, show, show_table
-from mobilenet.training import History
+from mobilenet.metrics import History
 
 LOSS = "loss (cross-entropy, nats)"
 MARKS = "s^vPX<>d*p"  # of the curves of older runs

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError, classifier, command, cost, datasets, litert
+from mobilenet.metrics import confusion, count_right
 from mobilenet.photos import Photos
-from mobilenet.training import confusion, count_right
 
 REPEATS = 7
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilenet import UserError
 from mobilenet.engine import keras, tf
-from mobilenet.training import cross_entropy, probabilities
+from mobilenet.metrics import cross_entropy, probabilities
 
 TEMPERATURES = np.geomspace(0.05, 20, 241)
 USUAL = np.log(2)  # the standard deviation of ln T, as expected before any photo is judged

@@ -57,7 +57,7 @@ def judge(
     way: Way, labels: np.ndarray, deals: int, groups: np.ndarray | None = None
 ) -> dict[str, Any]:
     """Right of how many with the interval, of the first deal; of each deal; mean loss; seconds."""
-    from mobilenet import training
+    from mobilenet import metrics, training
 
     right, losses, seconds = [], [], []
     for seed in range(way.deals or deals):
@@ -67,8 +67,8 @@ def judge(
             start = time.perf_counter()
             p[fold == k] = way.answer(np.flatnonzero(fold != k), np.flatnonzero(fold == k), seed)
             seconds.append(time.perf_counter() - start)
-        right.append(training.count_right(p, labels))
-        losses.append(float(training.cross_entropy(p, labels).mean()))
+        right.append(metrics.count_right(p, labels))
+        losses.append(float(metrics.cross_entropy(p, labels).mean()))
     return {
         "way": way.name,
         **right[0].entry(),
@@ -118,12 +118,12 @@ def mirror(maps: np.ndarray, size: int) -> np.ndarray:
 
 def trained(x: np.ndarray, labels: np.ndarray) -> Callable:
     """The head of notebook 3, trained on views x (V, N, C)."""
-    from mobilenet import training
+    from mobilenet import metrics, training
 
     def answer(rest: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
         head = training.build_head(x.shape[2], labels.max() + 1, DROPOUT, seed)
         training.fit(head, x[:, rest], labels[rest], **HEAD, seed=seed)
-        return training.probabilities(training.predict_logits(head, x[0, own]))
+        return metrics.probabilities(training.predict_logits(head, x[0, own]))
 
     return answer
 
@@ -141,12 +141,12 @@ def solved(x: np.ndarray, labels: np.ndarray, asked: Sequence[np.ndarray] = ()) 
     """The head solved on views x (V, N, C); it is asked about the first view, or about all of
     asked, each (N, C), whose logits are averaged.
     """
-    from mobilenet import training
+    from mobilenet import metrics
 
     def answer(rest: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
         kernel, bias = solve(x, labels, rest, seed)
         logits = [one[own] @ kernel + bias for one in asked or x[:1]]
-        return training.probabilities(np.mean(logits, axis=0))
+        return metrics.probabilities(np.mean(logits, axis=0))
 
     return answer
 
@@ -166,7 +166,7 @@ def tuned(
     weights after each epoch from the second on, at a rate that stays, in place of the last
     weights at a rate that falls to 0.
     """
-    from mobilenet import solver, training
+    from mobilenet import metrics, solver, training
     from mobilenet.engine import keras, tf
 
     classes = labels.max() + 1
@@ -212,14 +212,14 @@ def tuned(
                 seen.append(top.get_weights())
         if average:
             top.set_weights([np.mean(weights, axis=0) for weights in zip(*seen, strict=True)])
-        return training.probabilities(training.predict_logits(top, at_cut[0, own]))
+        return metrics.probabilities(training.predict_logits(top, at_cut[0, own]))
 
     return answer
 
 
 def usual(folder: Path, photos: photo_files.Photos) -> Callable:
     """The usual recipe, photos read anew for every epoch; those asked about choose nothing."""
-    from mobilenet import backbone, recipe, training
+    from mobilenet import backbone, metrics, recipe
     from mobilenet.engine import keras, tf
 
     # What Keras and TensorFlow have to say of the recipe is known.
@@ -239,7 +239,7 @@ def usual(folder: Path, photos: photo_files.Photos) -> Callable:
             model, base = recipe.train_head(backbone.find_weights(), parts)
             recipe.fine_tune(model, base, parts, recipe.FINE_TUNE_AT)
             logits = model.predict(parts["val"], verbose=0)
-        return training.probabilities(-logits)  # it numbers the folders the other way round
+        return metrics.probabilities(-logits)  # it numbers the folders the other way round
 
     return answer
 

@@ -334,7 +334,7 @@ def head(out: Path, model: Path) -> Iterator[str]:
     try_out(model)  # now, not after hours
     from mobilenet import backbone as backbones  # TensorFlow takes seconds: not to refuse
     from mobilenet import classifier, solver
-    from mobilenet.training import count_right
+    from mobilenet.metrics import count_right
 
     backbone = backbones.load(about["alpha"], about["size"], about["weights"])
     if backbone.fingerprint != about["fingerprint"]:

@@ -22,8 +22,8 @@ from mobilenet.canvas import (
     short,
     width,
 )
+from mobilenet.metrics import cross_entropy
 from mobilenet.photos import Photos
-from mobilenet.training import cross_entropy
 from mobilenet.unseen import OwnPhotos
 
 PHOTO_INCHES = 1.345  # of one photo in a grid, of which six stand side by side

@@ -26,8 +26,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mobilenet import UserError, cache
+from mobilenet.metrics import cross_entropy, probabilities
 from mobilenet.progress import progress
-from mobilenet.training import build_head, cross_entropy, folds, probabilities, smallest_class
+from mobilenet.training import build_head, folds, smallest_class
 
 STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
 TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest possible one

@@ -248,7 +248,7 @@ def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) ->
     """Train a head on a pretrained backbone's features of the photos, unaugmented, and leave in out
     what `train` leaves. It takes a minute or so, hence no checkpoint. Returns 0.
     """
-    from mobilenet import classifier, features, training
+    from mobilenet import classifier, features, metrics, training
 
     start = time.monotonic()
     pooled = {
@@ -281,7 +281,7 @@ def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) ->
     finish(
         plan,
         classifier.assemble(network, head),
-        training.probabilities(training.predict_logits(head, pooled["test"])),
+        metrics.probabilities(training.predict_logits(head, pooled["test"])),
         parts,
         out,
         weights=network.weights,
@@ -299,7 +299,7 @@ def best_epoch(history: list[dict]) -> int:
 
 def answers(forward: Any, photos: Photos, label: str) -> np.ndarray:
     """Probabilities of the classes, float64 (N, K), in batches, with progress."""
-    from mobilenet.training import probabilities
+    from mobilenet.metrics import probabilities
 
     starts = range(0, len(photos), 4 * BATCH)
     batches = (forward(photos.images[i : i + 4 * BATCH]).numpy() for i in starts)
@@ -308,7 +308,7 @@ def answers(forward: Any, photos: Photos, label: str) -> np.ndarray:
 
 def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy, to four digits."""
-    from mobilenet.training import count_right, cross_entropy
+    from mobilenet.metrics import count_right, cross_entropy
 
     result = count_right(p, photos.labels)
     loss = float(cross_entropy(p, photos.labels).mean())
@@ -332,7 +332,7 @@ def finish(
     about: what else the result tells, JSON values by name.
     """
     from mobilenet import classifier, cost
-    from mobilenet.training import count_right
+    from mobilenet.metrics import count_right
 
     result, total = count_right(p, parts["test"].labels), cost.totals(cost.count(model))
     test = datasets.fingerprint(parts["test"])
@@ -368,7 +368,7 @@ def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
     """Return the header and the rows, of text, of a table of what `kept_runs` found: those from
     scratch first, the most training photos first.
     """
-    from mobilenet.training import Result
+    from mobilenet.metrics import Result
 
     names = {
         "mobilenetv1": "MobileNetV1",

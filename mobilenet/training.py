@@ -1,4 +1,4 @@
-"""The head, the top blocks, the best epoch, cross-validation, and how sure a count makes us.
+"""The head, the top blocks, the best epoch, and cross-validation.
 
 Labels are positions in class_names, as Keras has them. With two classes the network ends in one
 logit, and sigmoid(logit) is the probability of label 1, the positive class: what Keras's binary
@@ -8,7 +8,7 @@ cross-entropy makes of it. With more, it ends in one logit a class.
 import math
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,113 +18,12 @@ from mobilenet import UserError, cache
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.features import split_at
+from mobilenet.metrics import History, cross_entropy, probabilities
 from mobilenet.progress import progress
 
 BATCH = 32
 CHUNK = 8_000_000  # bytes of inputs for one call, copied out of a file that memory may not hold
 GATHERED = 256  # inputs copied before memory is given back; the system maps 64 kB for each
-
-
-@dataclass
-class History:
-    """What happened at each epoch; entry 0 is the network before training (no training loss yet).
-
-    loss: mean cross-entropy in nats. accuracy: share in [0, 1]. best: the epoch whose weights the
-    network has now, the one with the lowest loss on the validation photos.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
-    best: int = 0
-    seconds: float = 0.0
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of the classes, float64 (N, 2) or (N, K), from logits (N, 1) or (N, K); of one
-    logit, column 1 is its sigmoid.
-    """
-    logits = np.asarray(logits, np.float64)
-    if logits.shape[1] == 1:
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def cross_entropy(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Loss of each photo in nats, (N,): −ln of the probability (N, K) of its label (N,)."""
-    return -np.log(np.maximum(p[np.arange(len(labels)), labels], 1e-15))
-
-
-def wilson_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval for a share, from a count of successes (Wilson 1927); z = 1.96 gives 95 %.
-
-    Returns (low, high), both in [0, 1]. Raises ValueError unless 0 <= correct <= total and
-    total > 0.
-    """
-    if not 0 <= correct <= total or total <= 0:
-        raise ValueError(f"{correct} of {total} is no share")
-    share, spread = correct / total, z * z / total
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / total / 4)
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return min(low, share), max(high, share)  # at 0 and 1 rounding would leave the share outside
-
-
-def sign_test(gained: int, lost: int) -> float:
-    """Two-sided p of the sign test (McNemar's exact test for paired answers), in (0, 1].
-
-    gained, lost: photos that only the second, only the first of two classifiers got right.
-    """
-    total = gained + lost
-    tail = sum(math.comb(total, i) for i in range(min(gained, lost) + 1)) / 2**total
-    return min(1.0, 2 * tail)
-
-
-@dataclass(frozen=True)
-class Result:
-    """How many photos were classified right, of how many, and the 95 % interval of the share."""
-
-    correct: int
-    total: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's interval, as shares in [0, 1]."""
-        return wilson_interval(self.correct, self.total)
-
-    def entry(self, prefix: str = "") -> dict[str, Any]:
-        """For a scoreboard: {prefix}correct, {prefix}total and interval."""
-        interval = [round(share, 4) for share in self.interval]
-        return {
-            f"{prefix}correct": self.correct,
-            f"{prefix}total": self.total,
-            "interval": interval,
-        }
-
-    def percent(self) -> str:
-        """The interval in words: "89.5 to 98.9 %"."""
-        low, high = (100 * share for share in self.interval)
-        return f"{low:.1f} to {high:.1f} %"
-
-    def __str__(self) -> str:
-        share = 100 * self.correct / self.total
-        return (
-            f"{self.correct} of {self.total} right ({share:.1f} %, 95 % interval {self.percent()})"
-        )
-
-
-def count_right(p: np.ndarray, labels: np.ndarray) -> Result:
-    """Count the photos whose likeliest class, by p (N, K), is their label (N,)."""
-    return Result(int((p.argmax(axis=1) == labels).sum()), len(labels))
-
-
-def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts, int64 (K, K): rows what the photos are, columns what p (N, K) calls them."""
-    counts = np.zeros((p.shape[1], p.shape[1]), np.int64)
-    np.add.at(counts, (labels, p.argmax(axis=1)), 1)
-    return counts
 
 
 def build_head(features: int, classes: int, dropout: float, seed: int) -> Any:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from mobilenet import explain
 from mobilenet.canvas import CHOSEN, GREY, WIDEST, class_colour, new_figure, short
-from mobilenet.training import cross_entropy, probabilities, wilson_interval
+from mobilenet.metrics import cross_entropy, probabilities, wilson_interval
 
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of bins: most are sure
 FEWEST = 10  # photos in a bin, if there are as many

@@ -32,9 +32,9 @@ from mobilenet.backbone import Backbone
 from mobilenet.canvas import printable
 from mobilenet.decoding import read_or_reason
 from mobilenet.explain import similarity
+from mobilenet.metrics import Result
 from mobilenet.photos import is_hidden, is_photo, walk
 from mobilenet.progress import progress
-from mobilenet.training import Result
 
 BLOCK = 512  # photos whose distances to all known ones are in memory at once
 ALARMS = 0.05  # share of photos like the known ones that may be marked

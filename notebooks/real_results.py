@@ -87,9 +87,9 @@ def everything():
     x, v = (features.view_activations(network, of.images, whole, 1, SEED) for of in (train, val))
     model = training.build_top(network, whole, half, DROPOUT)
     training.fit(model, x, train.labels, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=SEED)
-    p = training.probabilities(training.predict_logits(model, v[0]))
-    n = training.count_right(p, val.labels)
-    loss = training.cross_entropy(p, val.labels).mean()
+    p = metrics.probabilities(training.predict_logits(model, v[0]))
+    n = metrics.count_right(p, val.labels)
+    loss = metrics.cross_entropy(p, val.labels).mean()
     way = f'unfrozen from {whole} up, without augmentation'
     return way, f'{loss:.3f}', f'{n.correct} of {n.total}'
 

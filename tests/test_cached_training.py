@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import draw
 
-from mobilenet import features, training
+from mobilenet import features, metrics, training
 from mobilenet.engine import keras, tf
 
 SEED = 3
@@ -104,7 +104,7 @@ def weights(model):
 
 
 def said(model, inputs):
-    return training.probabilities(training.predict_logits(model, inputs))
+    return metrics.probabilities(training.predict_logits(model, inputs))
 
 
 def test_cached_and_uncached_training_agree(small, cut, photos, float32, uncached):

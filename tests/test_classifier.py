@@ -15,7 +15,7 @@ import pytest
 from conftest import SIZE, draw, one_sentence, write
 from hostile_files import rewritten
 
-from mobilenet import ROOT, UserError, classifier, features, predict, training
+from mobilenet import ROOT, UserError, classifier, features, metrics, predict, training
 from mobilenet.engine import keras
 
 CUT = "block_2_expand"
@@ -36,7 +36,7 @@ def tuned(short, photos):
     head = training.build_head(short.channels, 2, dropout=0.2, seed=0)
     top = training.build_top(short, CUT, head)
     training.fit(top, saved[None], photos.labels, epochs=2, learning_rate=1e-3, seed=0)
-    return top, training.probabilities(training.predict_logits(top, saved))
+    return top, metrics.probabilities(training.predict_logits(top, saved))
 
 
 # --- One file ---
@@ -78,7 +78,7 @@ def test_photos_give_what_their_saved_activations_gave(short, photos, tuned):
     assert np.ptp(slow[:, 0]) > 0.05  # and there is something to tell apart
     head = training.build_head(short.channels, 3, dropout=0.0, seed=1)
     pooled = features.activations(short, photos.images, None)
-    fast = training.probabilities(training.predict_logits(head, pooled))
+    fast = metrics.probabilities(training.predict_logits(head, pooled))
     slow = classifier.compiled(classifier.assemble(short, head))(photos.images)
     assert np.abs(slow - fast).max() < 1e-2
 

@@ -15,7 +15,7 @@ from conftest import LOW, draw, one_sentence, write
 
 import utils
 from mobilenet import ROOT, UserError, cache, classifier, photos, review, runs, train
-from mobilenet.training import History, Result
+from mobilenet.metrics import History, Result
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs users and limits of POSIX")
 HISTORY = History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
@@ -270,13 +270,13 @@ MEMBER = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from mobilenet import backbone, cache, classifier, features, photos, runs, training
+from mobilenet import backbone, cache, classifier, features, photos, runs, metrics, training
 from mobilenet.engine import keras
 
 def remember(seed):
-    history = training.History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
+    history = metrics.History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
     about = {"photos": {"count": 327}, "backbone": {"alpha": 1.0}, "history": history}
-    about |= {"result": training.Result(60, 65), "loss": 0.1, "seconds": 3.0}
+    about |= {"result": metrics.Result(60, 65), "loss": 0.1, "seconds": 3.0}
     runs.remember("04", {"SEED": seed}, **about)
 
 folder, source, cut = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from test_looking import any_answers, boxes, some_answers, some_photos
 
 import utils
-from mobilenet import crowd_figures, training
+from mobilenet import crowd_figures, metrics
 
 
 def cells(figure):
@@ -40,7 +40,7 @@ def cells(figure):
 def test_each_cell_counts_its_photos_and_shows_them(classes, count):
     photos = some_photos(classes, count)
     p = any_answers(photos, strength=1.0)
-    guesses, loss = p.argmax(axis=1), training.cross_entropy(p, photos.labels)
+    guesses, loss = p.argmax(axis=1), metrics.cross_entropy(p, photos.labels)
     figure = utils.confusion_photos(photos, p)
     position = {photos.images[i].tobytes(): i for i in range(len(photos))}
     found = cells(figure)
@@ -68,7 +68,7 @@ def test_many_classes_are_counted():
     photos = some_photos(8, 9)
     p = any_answers(photos, strength=1.0)
     (axes,) = utils.confusion_photos(photos, p).axes
-    table = training.confusion(p, photos.labels)
+    table = metrics.confusion(p, photos.labels)
     assert [int(one.get_text().split()[0]) for one in axes.texts] == table.ravel().tolist()
 
 

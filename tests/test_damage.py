@@ -13,7 +13,7 @@ from conftest import LOW, draw, one_sentence, write
 
 from mobilenet import ROOT, UserError, cache, classifier, features, photos, runs, train
 from mobilenet.files import DAMAGE, alone, read_arrays, replacing
-from mobilenet.training import History, Result
+from mobilenet.metrics import History, Result
 
 HISTORY = History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
 PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))

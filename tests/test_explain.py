@@ -8,7 +8,7 @@ from conftest import one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, classifier, explain, training
+from mobilenet import UserError, classifier, explain, metrics, training
 from mobilenet.engine import keras
 
 # --- Grad-CAM ---
@@ -144,13 +144,13 @@ def answers(count, too_sure=1.0, seed=0):
 
 def test_a_calibrated_network_is_as_often_right_as_it_is_sure():
     logits, labels = answers(100_000)
-    found = explain.reliability(training.probabilities(logits), labels)
+    found = explain.reliability(metrics.probabilities(logits), labels)
     some = found.counts > 0
     assert found.counts.sum() == 100_000
     assert not some[:5].any(), "of two classes, the likelier has at least a half"
     assert found.sure[some] == pytest.approx(found.right[some], abs=0.02)
     assert found.error < 0.01
-    doubled = training.probabilities(answers(100_000, too_sure=3)[0])
+    doubled = metrics.probabilities(answers(100_000, too_sure=3)[0])
     assert explain.reliability(doubled, labels).error > 0.05
 
 
@@ -159,9 +159,9 @@ def test_the_temperature_takes_back_what_was_too_sure(too_sure):
     logits, labels = answers(50_000, too_sure)
     found = explain.temperature(logits, labels)
     assert found == pytest.approx(too_sure, rel=0.06)
-    before, after = (training.probabilities(z) for z in (logits, logits / found))
+    before, after = (metrics.probabilities(z) for z in (logits, logits / found))
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all(), "no answer changes"
-    losses = [training.cross_entropy(p, labels).mean() for p in (before, after)]
+    losses = [metrics.cross_entropy(p, labels).mean() for p in (before, after)]
     assert losses[1] <= losses[0]
 
 

@@ -9,8 +9,9 @@ from conftest import LOW, draw, one_sentence
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, UserError, features, training
-from mobilenet.training import fit, predict_logits, probabilities
+from mobilenet import ROOT, UserError, features, metrics, training
+from mobilenet.metrics import probabilities
+from mobilenet.training import fit, predict_logits
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_no_photo_is_judged_by_a_head_that_saw_it():
         assert np.ptp(bias[numbers == k]) < 1e-5
     seen = training.build_head(len(own), 2, 0.0, 4)
     fit(seen, own[None], labels, epochs=30, learning_rate=0.1, seed=4)
-    assert training.count_right(probabilities(predict_logits(seen, own)), labels).correct == 60
-    low, high = training.count_right(p, labels).interval
+    assert metrics.count_right(probabilities(predict_logits(seen, own)), labels).correct == 60
+    low, high = metrics.count_right(p, labels).interval
     assert low < 0.5 < high
 
 
@@ -78,7 +79,7 @@ def test_cross_validation_finds_what_there_is(pooled, photos):
     options = {"dropout": 0.2, "epochs": 8, "learning_rate": 0.2, "seed": 0}
     p = training.cross_validate(pooled[0], photos.labels, 2, **options)
     assert p.sum(axis=1) == pytest.approx(np.ones(len(photos)))
-    assert training.count_right(p, photos.labels).correct == len(photos)
+    assert metrics.count_right(p, photos.labels).correct == len(photos)
     assert (training.cross_validate(pooled[0], photos.labels, 2, **options) == p).all()
 
 
@@ -90,7 +91,7 @@ def test_folds_train_on_views_and_ask_about_the_photos(pooled, photos):
     assert (training.cross_validate(one[0], photos.labels, 2, **options) == alone).all()
     swapped = np.stack([one[0], *[one[0][::-1]] * 9])  # classes are halves, so one for the other
     p = training.cross_validate(swapped, photos.labels, 2, **options)
-    assert training.count_right(p, photos.labels).correct == 0
+    assert metrics.count_right(p, photos.labels).correct == 0
 
 
 def test_cross_validation_of_three_classes(small):
@@ -100,7 +101,7 @@ def test_cross_validation_of_three_classes(small):
     p = training.cross_validate(saved, three.labels, 3, count=3, **options)
     assert p.shape == (30, 3)
     assert p.sum(axis=1) == pytest.approx(np.ones(30))
-    assert training.count_right(p, three.labels).correct == 30
+    assert metrics.count_right(p, three.labels).correct == 30
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import draw, one_sentence
 
-from mobilenet import UserError, features, gains, training
+from mobilenet import UserError, features, gains, metrics
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_way_tells_dark_from_bright_and_starts_afresh(kind, small, photos,
         p, again = (answer(rest, own, seed) for _ in range(2))
     assert p.shape == (len(own), 2)
     assert p.sum(axis=1) == pytest.approx(np.ones(len(own)))
-    assert training.count_right(p, labels[own]).correct >= 8, "of ten; the backbone is untrained"
+    assert metrics.count_right(p, labels[own]).correct >= 8, "of ten; the backbone is untrained"
     assert (again == p).all()
 
 

@@ -17,11 +17,11 @@ from mobilenet import (
     classifier,
     extract,
     head,
+    metrics,
     parts,
     predict,
     review,
     solver,
-    training,
 )
 from mobilenet import backbone as backbones
 from mobilenet import features as pooling
@@ -58,7 +58,7 @@ def close(found, wanted, features):
     """Assert that two heads are the same to 1e-4, and answer the same."""
     assert found[0] == pytest.approx(wanted[0], abs=1e-4)
     assert found[1] == pytest.approx(wanted[1], abs=1e-4)
-    p, q = (training.probabilities(features @ one[0] + one[1]) for one in (found, wanted))
+    p, q = (metrics.probabilities(features @ one[0] + one[1]) for one in (found, wanted))
     assert p == pytest.approx(q, abs=1e-4)
 
 
@@ -92,7 +92,7 @@ def test_many_photos_few_of_which_are_in_doubt():
     features, labels = some_photos(5, 8000, 20, apart=1.0)
     found = solved(features, labels, 5, 0.1, block=1000)
     wanted = solver.solve(features, labels, 5, 0.1)
-    assert np.median(training.probabilities(features @ wanted[0] + wanted[1]).max(axis=1)) > 0.99
+    assert np.median(metrics.probabilities(features @ wanted[0] + wanted[1]).max(axis=1)) > 0.99
     close(found, wanted, features)
     assert found.passes <= 80
 
@@ -367,7 +367,7 @@ def test_from_photos_to_answers(monkeypatch, capsys, tmp_path, bundled, classes)
     assert str(model) in said[2]
     pooled = pooling.pooled(bundled, photos.images)
     kernel, bias = solver.solve(pooled, photos.labels, classes, card["strength"])
-    wanted = training.probabilities(pooled @ kernel + bias)
+    wanted = metrics.probabilities(pooled @ kernel + bias)
     assert predict.main([str(folder), "--model", str(model), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found = {line["path"]: list(line["p"].values()) for line in lines}

@@ -12,7 +12,7 @@ from matplotlib import colors
 from matplotlib.patches import Rectangle
 
 import utils
-from mobilenet import UserError, canvas, crowd_figures, explain, photo_figures, training
+from mobilenet import UserError, canvas, crowd_figures, explain, metrics, photo_figures
 
 NAMES = [
     "alpaca",
@@ -48,7 +48,7 @@ def any_answers(photos, seed=0, strength=2.0):
     """Probabilities of every size, often right."""
     logits = np.random.default_rng(seed).normal(0, 1, (len(photos), len(photos.class_names)))
     logits[np.arange(len(photos)), photos.labels] += strength
-    return training.probabilities(logits)
+    return metrics.probabilities(logits)
 
 
 def long_names(photos):
@@ -194,7 +194,7 @@ def test_wrong_answers_differ_by_more_than_colour(classes, count):
 def test_the_order_is_the_one_asked_for(classes):
     photos = some_photos(classes, 10)
     p = any_answers(photos)
-    loss, sure = training.cross_entropy(p, photos.labels), p.max(axis=1)
+    loss, sure = metrics.cross_entropy(p, photos.labels), p.max(axis=1)
     for order, expected, words in (
         ("loss", np.argsort(-loss), "the highest loss first"),
         ("confidence", np.argsort(sure), "the least sure first"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mobilenet import ROOT, cost, train
-from mobilenet.training import Result
+from mobilenet.metrics import Result
 
 FOLDERS = sorted((ROOT / "mobilenet" / "results").glob("*/"))
 

@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as hnp
 
 import utils
 from mobilenet import UserError, cache, files, photos, review
+from mobilenet.metrics import cross_entropy
 from mobilenet.photos import load_photos
 from mobilenet.review import decide, doubts
-from mobilenet.training import cross_entropy
 
 SIZE = 16
 DRAWN = draw(6, classes=3, size=SIZE)

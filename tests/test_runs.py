@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mobilenet import ROOT, UserError, runs
+from mobilenet.metrics import History, Result
 from mobilenet.photos import load_photos
-from mobilenet.training import History, Result
 
 HISTORY = History(
     [math.nan, 0.5, 0.25], [math.nan, 0.8, 0.9], [0.7, 0.4, 0.3], [0.5, 0.8, 0.9], best=2
@@ -277,11 +277,10 @@ def test_two_kernels_at_once_lose_nothing():
 
 # What writes runs knows nothing of TensorFlow, which takes seconds to load: the process has none.
 WRITER = """
-import math, sys, types
+import math, sys
 from pathlib import Path
-sys.modules["mobilenet.engine"] = types.SimpleNamespace(keras=None, tf=None)
 from mobilenet import runs
-from mobilenet.training import History, Result
+from mobilenet.metrics import History, Result
 runs.FOLDER = Path(sys.argv[1])
 history = History(
     [math.nan, 0.5, 0.25], [math.nan, 0.8, 0.9], [0.7, 0.4, 0.3], [0.5, 0.8, 0.9], best=2

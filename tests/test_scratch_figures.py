@@ -6,7 +6,7 @@ from figure_contract import FigureContract
 
 import utils
 from mobilenet import train
-from mobilenet.training import Result
+from mobilenet.metrics import Result
 
 COUNTS = (10, 20, 50, 268)
 

@@ -8,7 +8,7 @@ from conftest import draw, one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import UserError, classifier, features, solver, training
+from mobilenet import UserError, classifier, features, metrics, solver, training
 from mobilenet.engine import keras, tf
 
 SIZES = [(2, 40, 12), (2, 25, 60), (5, 60, 12), (5, 40, 70)]  # classes, photos, channels
@@ -29,21 +29,21 @@ def some_photos(classes, count, channels, seed=0, views=1, apart=1.0):
 
 
 def predicted(kernel, bias, rows):
-    return training.probabilities(rows @ kernel + bias)
+    return metrics.probabilities(rows @ kernel + bias)
 
 
 def gradient(kernel, bias, rows, labels, strength):
     """Of the sum of cross-entropies and strength / 2 · Σ kernel²: by kernel and by bias, where
     each logit speaks for a class.
     """
-    p = training.probabilities(rows @ kernel + bias)
+    p = metrics.probabilities(rows @ kernel + bias)
     off = (p - np.eye(p.shape[1])[labels])[:, -kernel.shape[1] :]
     return rows.T @ off + strength * kernel, off.sum(axis=0)
 
 
 def loss(kernel, bias, rows, labels, strength):
     p = predicted(kernel, bias, rows)
-    return training.cross_entropy(p, labels).sum() + strength / 2 * (kernel**2).sum()
+    return metrics.cross_entropy(p, labels).sum() + strength / 2 * (kernel**2).sum()
 
 
 # --- It is the best there is ---
@@ -101,7 +101,7 @@ def test_gradient_descent_comes_to_the_same_place(classes):
     for _ in range(1500):
         descend(tf.constant(0.01))
     kernel, bias = solver.solve(rows, labels, classes, strength)
-    by_descent = training.probabilities(training.predict_logits(head, rows))
+    by_descent = metrics.probabilities(training.predict_logits(head, rows))
     assert by_descent == pytest.approx(predicted(kernel, bias, rows), abs=2e-5)
     assert dense.kernel.numpy() == pytest.approx(kernel, abs=2e-5)
 
@@ -125,7 +125,7 @@ def test_what_the_features_do_not_tell_the_bias_knows(classes):
     kernel, bias = solver.solve(np.ones((len(labels), 4)), labels, classes, 1.0)
     assert kernel == pytest.approx(np.zeros_like(kernel), abs=1e-9)
     share = np.bincount(labels) / len(labels)
-    assert training.probabilities(bias[None])[0] == pytest.approx(share, abs=1e-8)
+    assert metrics.probabilities(bias[None])[0] == pytest.approx(share, abs=1e-8)
 
 
 # --- Laws ---
@@ -266,7 +266,7 @@ def held_out_by_hand(views, labels, classes, fold):
             rest = fold != k
             head = solver.solve(views[:, rest], labels[rest], classes, strength)
             p = predicted(*head, views[0, ~rest])
-            losses[i, ~rest] = training.cross_entropy(p, labels[~rest])
+            losses[i, ~rest] = metrics.cross_entropy(p, labels[~rest])
     return losses.mean(axis=1)
 
 
@@ -290,7 +290,7 @@ def test_photos_that_share_nothing_cannot_be_foretold():
     own = np.tile(np.eye(40), (3, 1, 1))
     assert solver.held_out_losses(own, labels, 2, seed=0).min() > 0.99 * math.log(2)
     p = solver.cross_validate(own, labels, 2, seed=0)
-    assert training.cross_entropy(p, labels).mean() > 0.99 * math.log(2)
+    assert metrics.cross_entropy(p, labels).mean() > 0.99 * math.log(2)
 
 
 def test_of_equals_the_strongest():
@@ -342,7 +342,7 @@ def test_the_judged_have_no_say_in_the_strength(classes):
 def test_cross_validation_finds_what_there_is():
     views, labels = some_photos(3, 45, 30, apart=3.0)
     p = solver.cross_validate(views[0], labels, 3, seed=0)
-    assert training.count_right(p, labels).correct == 45
+    assert metrics.count_right(p, labels).correct == 45
     assert (solver.cross_validate(views, labels, 3, seed=0) == p).all()
 
 

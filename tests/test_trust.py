@@ -12,7 +12,7 @@ from figure_contract import FigureContract
 import utils
 from mobilenet import UserError, curve_figures, explain, runs, trust_figures
 from mobilenet.canvas import GREY
-from mobilenet.training import History, Result, probabilities, wilson_interval
+from mobilenet.metrics import History, Result, probabilities, wilson_interval
 
 LONG = "a class with a long name, $5 to $6"
 KNOBS = {

@@ -15,7 +15,7 @@ from PIL import Image
 
 import utils
 from mobilenet import UserError, predict, unseen
-from mobilenet.training import wilson_interval
+from mobilenet.metrics import wilson_interval
 
 NAMES = ("alpaca", "not alpaca", "a class with a long name", "été", "$5 to $6")
 

@@ -20,8 +20,8 @@ from test_unseen import FIGURES as OF_ONES_OWN
 
 import utils
 from mobilenet import anatomy, canvas, published
+from mobilenet.metrics import History, Result
 from mobilenet.photos import split
-from mobilenet.training import History, Result
 
 
 def history(epochs=5):
