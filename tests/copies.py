@@ -21,6 +21,27 @@ from notebooks import run
 NOTEBOOKS = {path.stem: path for path in run.notebooks()}
 FEW = 28  # so that more than 32 train, which 8 bits take their ranges from
 SIZE = 64  # pixels
+# These count the blocks of the networks.
+DEEP = ("01_convolution_cost", "02_mobilenet_architecture")
+# A shallow backbone leaves out nine blocks of those that leave channels and pixels as they are, and
+# with them half of what Keras must compile. Each kind of block is still there.
+SHALLOW = """
+
+def _shallow(model):
+    from mobilenet.engine import keras
+
+    left_out = {f"block_{number}" for number in (2, 4, 5, 7, 8, 9, 11, 12, 15)}
+    inputs = x = keras.Input(model.input_shape[1:])
+    for layer in model.layers[1:]:
+        if "_".join(layer.name.split("_")[:2]) in left_out:
+            continue
+        if layer.name.endswith("_expand"):
+            start = x
+        copy = type(layer).from_config(layer.get_config())
+        x = copy([start, x] if layer.name.endswith("_add") else x)
+        copy.set_weights(layer.get_weights())
+    return keras.Model(inputs, x, name=model.name)
+"""
 # The blocks of MobileNetV1 that leave channels and pixels as they are.
 SAME_SIZE = r"    (\((128|256|1024), 1\)|\*5 \* \(\(512, 1\),\)),\n"
 
@@ -72,11 +93,11 @@ def copy_project(folder: Path) -> Path:
     return copy
 
 
-def copy_small(folder: Path, photos: Path | None = None, shallow: bool = False) -> Path:
+def copy_small(folder: Path, photos: Path | None = None, deep: bool = False) -> Path:
     """A small copy, with the first FEW pictures of each class.
 
     photos: a folder of class folders, for dataset/photos/; by default there are drawn pictures.
-    shallow: MobileNetV1 from scratch is of 5 blocks, not of the 13 that notebooks 1 and 2 count.
+    deep: MobileNetV1 has its 13 blocks and MobileNetV2 its 17, not 5 and 8.
     """
     copy = copy_project(folder)
     (copy / "dataset" / "rendered").unlink()
@@ -85,10 +106,12 @@ def copy_small(folder: Path, photos: Path | None = None, shallow: bool = False) 
         (few / of.name).mkdir(parents=True)
         for file in sorted(of.iterdir())[:FEW]:
             shutil.copy(file, few / of.name)
-    sizes = r'("(?:imagenet|bundled)": \([\d.]+, )\d+'
-    change(copy / "mobilenet" / "backbone.py", sizes, rf"\g<1>{SIZE}", 2)
-    if shallow:
+    sizes, backbone = r'("(?:imagenet|bundled)": \([\d.]+, )\d+', copy / "mobilenet" / "backbone.py"
+    change(backbone, sizes, rf"\g<1>{SIZE}", 2)
+    if not deep:
         change(copy / "mobilenet" / "networks.py", SAME_SIZE, "", 4)
+        change(backbone, "    model.trainable = False\n", r"    model = _shallow(model)\n\g<0>", 1)
+        backbone.write_text(backbone.read_text("utf-8") + SHALLOW, "utf-8")
     for name, knobs in SMALL.items():
         set_knobs(copy, name, knobs)
     return copy

@@ -36,7 +36,7 @@ def project(tmp_path_factory):
     """A small copy whose notebooks hold no outputs, so that those seen are new; COMMITTED holds
     the notebooks as they are.
     """
-    copy = copy_small(tmp_path_factory.mktemp("browser"))
+    copy = copy_small(tmp_path_factory.mktemp("browser"), deep=True)
     shutil.copytree(ROOT / "notebooks", copy / COMMITTED)
     for name in NOTEBOOKS:
         path = copy / "notebooks" / f"{name}.ipynb"

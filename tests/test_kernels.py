@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import kernels
 import numpy as np
 import pytest
-from copies import copy_small, set_knobs
+from copies import DEEP, copy_small, set_knobs
 
 from mobilenet import ROOT
 from mobilenet.interrupts import held
@@ -34,7 +34,7 @@ def undisturbed(tmp_path_factory):
 
     def ran(name: str, last: int | None = None):
         if (name, last) not in known:
-            project = copy_small(tmp_path_factory.mktemp(name))
+            project = copy_small(tmp_path_factory.mktemp(name), deep=name in DEEP)
             if name == FROZEN:  # its pass is then what takes the time, not what is compiled first
                 set_knobs(project, name, {"VIEWS": "30"})
             with kernels.kernel(project, name) as client:

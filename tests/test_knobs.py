@@ -15,7 +15,16 @@ import kernels
 import nbformat
 import numpy as np
 import pytest
-from copies import NOTEBOOKS, code_cells, copy_small, executed, names_assigned, turn, without
+from copies import (
+    DEEP,
+    NOTEBOOKS,
+    code_cells,
+    copy_small,
+    executed,
+    names_assigned,
+    turn,
+    without,
+)
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
@@ -28,7 +37,7 @@ TURNED = {
     "01_convolution_cost": ("N", "48"),
     "02_mobilenet_architecture": ("ALPHA", "0.5"),
     "03_alpaca_classifier": ('"rotation":', "30"),
-    "04_fine_tuning": ("CUT", '"block_12_expand"'),
+    "04_fine_tuning": ("CUT", '"block_10_expand"'),
     "05_how_far_to_trust_it": ('"rotation":', "30"),
     "06_from_scratch": ("HEAD_EPOCHS", "12"),
     "07_to_a_phone": ("BITS", "(7, 5)"),
@@ -81,7 +90,7 @@ OTHERS = {
         **VIEWS,
         "POSITIVE": "sorted(p.name for p in folder.iterdir())[-1]",
         "SEED": "1",
-        "TRIED_CUT": '"block_15_expand"',
+        "TRIED_CUT": '"block_14_expand"',
         "TRIED_HEAD_EPOCHS": "7",
         "RATES": "(1e-5, 1e-3)",
     },
@@ -113,7 +122,7 @@ OTHERS = {
         "VIEWS": "3",
         "HEAD_EPOCHS": "9",
         "HEAD_RATE": "3e-2",
-        "CUT": '"block_12_expand"',
+        "CUT": '"block_14_expand"',
         "TUNING_EPOCHS": "2",
         "TUNING_RATE": "1e-2",
         "DROPOUT": "0.7",
@@ -166,8 +175,7 @@ def fresh(request, tmp_path_factory) -> Iterator[Fresh]:
         photos = tmp_path_factory.mktemp("photos")
         draw_classes(photos, classes=3, count=DRAWN)
         (photos / "class 1" / "broken.jpg").write_text("no photo")
-    shallow = name == "06_from_scratch"
-    project = copy_small(tmp_path_factory.mktemp("small"), Path(photos), shallow)
+    project = copy_small(tmp_path_factory.mktemp("small"), Path(photos), name in DEEP)
     with kernels.kernel(project, name, "notebooks", **weights()) as client:
         kernels.run(client)
         shown = [kernels.seen(cell) for cell in code_cells(client.nb)]

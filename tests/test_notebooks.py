@@ -303,7 +303,7 @@ def test_without_litert_a_sentence_says_what_to_install(project):
     ended = run_notebooks(project, "07")
     assert ended.returncode == 1
     (said,) = ended.stderr.splitlines()
-    assert said.startswith("error: 07_to_a_phone.ipynb stopped at code cell 1: LiteRT is not")
+    assert said.startswith("error: 07_to_a_phone.ipynb stopped at code cell 3: LiteRT is not")
     assert "requirements-device.txt" in said
 
 
