@@ -15,6 +15,8 @@ from mobilenet import from_root
 from mobilenet.interrupts import held
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow 2.21 turns oneDNN on by itself with AVX-512 alone; with AVX2 it halves a frozen pass.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Keras reads this when it is imported; the networks here are written for TensorFlow.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
