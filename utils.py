@@ -22,8 +22,6 @@ from mobilenet.canvas import (
     ink,
     new_figure,
     percent,
-    printable,
-    short,
     show,
     show_table,
 )
@@ -51,6 +49,7 @@ from mobilenet.device_figures import (
 )
 from mobilenet.files import write_json
 from mobilenet.layer_figures import channels_plot, separable_plot
+from mobilenet.lettering import printable, short
 from mobilenet.metrics import History, Result
 from mobilenet.photo_figures import (
     changed_grid,

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mobilenet import explain
-from mobilenet.canvas import GREY, WIDEST, class_colour, new_figure, percent, short, width
+from mobilenet.canvas import GREY, WIDEST, class_colour, new_figure, percent
+from mobilenet.lettering import short, width
 from mobilenet.metrics import confusion, cross_entropy
 from mobilenet.photo_figures import JUDGED, in_turn
 from mobilenet.photos import Photos
@@ -52,7 +53,7 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
         for name, row in zip(names, table, strict=True)
     )
     limit = 12 if len(names) < 5 else 7  # letters of a predicted class
-    least = [max(THUMBNAIL, width(short(name, limit)) / 72) + 2 * PAD for name in names]
+    least = [max(THUMBNAIL, width(short(name, limit, names)) / 72) + 2 * PAD for name in names]
     fits = [sum(np.where(row > 0, least, EMPTY)) <= TABLE[0] for row in table]
     if len(names) > MOST or not all(fits):
         return _counts(names, table, f"Confusion matrix. {told}.")
@@ -77,7 +78,7 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
             mine = ranks[(photos.labels[ranks] == i) & (guesses[ranks] == k)]
             mine = mine[::-1] if i == k else mine
             cell = left, top, wide, heights[i]
-            _cell(axes, cell, len(mine), short(names[k], limit), i == k)
+            _cell(axes, cell, len(mine), short(names[k], limit, names), i == k)
             shown = mine[: row.lines * row.columns[k]]
             for n, photo in enumerate(shown):
                 x, y = divmod(n, row.columns[k])[::-1]
@@ -93,7 +94,7 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
         xlim=(-0.01, size[0] + 0.01), ylim=(size[1] + 0.01, -0.01), aspect="equal", gid="photo"
     )
     middles = np.cumsum(heights) - np.array(heights) / 2
-    said = [short(name, 12) for name in names]
+    said = [short(name, 12, names) for name in names]
     axes.set_yticks(middles, said, rotation=90 * (min(heights) > 1.2), va="center")
     axes.set_xticks([])
     axes.set_ylabel("true class")
@@ -148,7 +149,7 @@ def _counts(names, table: np.ndarray, alt: str) -> Figure:
         mark = "" if not count else " ✓" if row == column else " ✗"
         colour = JUDGED[bool(row == column)][0] if count else GREY
         axes.text(column, row, f"{count}{mark}", color=colour, ha="center", va="center")
-    said = [short(name, 12) for name in names]
+    said = [short(name, 12, names) for name in names]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(names)), said, **slanted)
     axes.set_yticks(range(len(names)), said)
@@ -213,7 +214,7 @@ def feature_map(
     axes.spines[:].set_color("#c8c8c8")
     axes.set_title(what[0].upper() + what[1:], fontsize=11)
     axes.set_xlabel(f"two principal components, {percent(share)} of the variance", fontsize=10)
-    said = [short(name, 24) for name in photos.class_names]
+    said = [short(name, 24, photos.class_names) for name in photos.class_names]
     columns = max(1, min(len(said), int(figure.get_figwidth() / 2.3)))
     look = {"ncols": columns, "frameon": False, "markerscale": (60 / dot) ** 0.5}
     figure.legend(marks, said, loc="outside upper center", **look)
