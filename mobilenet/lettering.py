@@ -24,6 +24,7 @@ MARKS = "DejaVu Sans"
 WEIGHTS = ("normal", "bold")
 NO_FONTS = ("lastresort", "adobeblank")  # they have all letters, each as the same box
 JOINERS = "\u200c\u200d"  # seen in the letters beside them
+LEFT = "\u200e"  # no letter: what is beside it goes from left to right
 ENDS = (0, 0.5, 1)  # how much of what is left of a name may be its end, the first that will do
 # A font without a bold face is drawn plain, which is no news.
 logging.getLogger("matplotlib.font_manager").addFilter(lambda told: "weight" not in told.msg)
@@ -68,7 +69,10 @@ def short(
     """
     names = tuple(dict.fromkeys(among)) or (name,)
     said = _short(names, limit, LETTER * limit if room is None else room, tuple(ends), _settings())
-    return said[names.index(name)].replace("$", r"\$")  # between two, it would be a formula
+    one = said[names.index(name)].replace("$", r"\$")  # between two, it would be a formula
+    # What stands beside a name that is written from right to left is not turned round with it.
+    turned = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in one)
+    return f"{LEFT}{one}{LEFT}" if turned and _drawn(LEFT) else one
 
 
 @lru_cache(maxsize=1024)
