@@ -14,7 +14,7 @@ import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts of
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet import BUILD, review, runs
+from mobilenet import BUILD, duplicates, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
     GREY,
@@ -147,8 +147,8 @@ def describe(photos: Photos) -> str:
         some = np.flatnonzero(groups == group)
         files = ", ".join(printable(photos.files[i]) for i in some[:10])
         more = f" and {len(some) - 10} more" if len(some) > 10 else ""
-        odd = len(set(photos.labels[some])) > 1
-        lines.append(f"  the same: {files}{more}{' (of two classes: one is wrong)' if odd else ''}")
+        lines.append(f"  the same: {files}{more}{_of_two_classes(photos, some)}")
+    lines += duplicates.words(sum(file in photos.frames for file in photos.files))
     decided = sum(reason == review.REASON for _, reason in photos.left_out)
     if photos.corrected or decided:
         lines.append(
@@ -156,6 +156,15 @@ def describe(photos: Photos) -> str:
             "of the photos; their files are as they were."
         )
     return "\n".join(lines)
+
+
+def _of_two_classes(photos: Photos, some: np.ndarray) -> str:
+    """What to say of photos, by position, that show the same picture."""
+    if len(set(photos.labels[some])) == 1:
+        return ""
+    sums = {(photos.sums.get(photos.files[i], i), int(photos.labels[i])) for i in some}
+    sure = len({of for of, _ in sums}) < len(sums)
+    return f" (of two classes: {'' if sure else 'look whether '}one is wrong)"
 
 
 def begin(notebook: str, seed: int = 0) -> None:
