@@ -5,7 +5,7 @@ Every plot returns a matplotlib Figure that carries a sentence of alt text as it
 right and wrong differ in colour, in mark and in frame.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts off while it loads
@@ -49,7 +49,7 @@ from mobilenet.device_figures import (
 )
 from mobilenet.files import write_json
 from mobilenet.layer_figures import channels_plot, separable_plot
-from mobilenet.lettering import printable, short
+from mobilenet.lettering import printable, short, spelled
 from mobilenet.metrics import History, Result
 from mobilenet.photo_figures import (
     changed_grid,
@@ -124,6 +124,7 @@ __all__ = [
     "ways_plot",
 ]
 
+UNBALANCED = 4  # times as many photos in the largest class as in the smallest
 BOARD = BUILD / "scoreboard"
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
@@ -136,6 +137,7 @@ def describe(photos: Photos) -> str:
     each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
     lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
     lines += [f"  left out: {printable(file)} ({reason})" for file, reason in photos.left_out[:10]]
+    lines += _imbalance(photos.class_names, counts) + _unseen(photos.class_names)
     groups = photos.groups
     counts = np.bincount(groups)
     if alike := np.flatnonzero(counts > 1).tolist():
@@ -156,6 +158,33 @@ def describe(photos: Photos) -> str:
             "of the photos; their files are as they were."
         )
     return "\n".join(lines)
+
+
+def _imbalance(names: Sequence[str], counts: np.ndarray) -> list[str]:
+    """A sentence on classes of very different sizes, if they are."""
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < UNBALANCED * counts[least]:
+        return []
+    return [
+        f"The classes are unbalanced: {counts[most]} {names[most]}, {counts[least]} "
+        f"{names[least]}. Who always answers {names[most]!r} is right for "
+        f"{100 * counts[most] / counts.sum():.1f} %, so look at each class by itself (the balanced "
+        'accuracy). With CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
+    ]
+
+
+def _unseen(names: Sequence[str]) -> list[str]:
+    """A sentence on names with letters that no font has, ten by name, if there are some."""
+    odd = {name: spelled(name) for name in names if "\\u" in spelled(name).lower()}
+    odd = {name: said for name, said in odd.items() if name != said}
+    if not odd:
+        return []
+    told = ", ".join(f"{said} for {name}" for name, said in [*odd.items()][:10])
+    more = f" and {len(odd) - 10} more" if len(odd) > 10 else ""
+    return [
+        f"No font of this machine has all letters of {len(odd)} class names; figures write {told}"
+        f"{more}. To have them drawn, install a font that has them (such as Noto Sans CJK)."
+    ]
 
 
 def _of_two_classes(photos: Photos, some: np.ndarray) -> str:
