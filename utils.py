@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mobilenet import BUILD, duplicates, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
+    CLASS_COLOURS,
     GREY,
     class_colour,
     ink,
@@ -124,6 +125,7 @@ __all__ = [
     "ways_plot",
 ]
 
+BARS = 36  # of classes, the most that fit a page
 UNBALANCED = 4  # times as many photos in the largest class as in the smallest
 BOARD = BUILD / "scoreboard"
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
@@ -241,14 +243,21 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
 
 
 def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
-    """Return bars: how many photos of each class each part holds."""
+    """Return bars: how many photos of each class each part holds; with more classes than there are
+    colours a bar for each class, of more than BARS classes for those with the fewest photos.
+    """
     names = photos.class_names
     counts = {
         part: np.bincount(photos.labels[i], minlength=len(names)) for part, i in parts.items()
     }
     told = "; ".join(f"{part} {', '.join(map(str, c))}" for part, c in counts.items())
     alt = f"Photos of each class ({', '.join(names)}) in each part: {told}."
-    figure, axes = new_figure(7, 0.8 + 0.7 * len(parts), alt)
+    if len(names) > len(CLASS_COLOURS):
+        return _bars_of_classes(names, counts, alt)
+    said = [short(name, 32, names) for name in names]
+    columns = max(1, min(len(names), 72 // (max(map(len, said)) + 6)))
+    lines = -(-len(names) // columns)  # of the legend
+    figure, axes = new_figure(7, 0.6 + 0.2 * lines + 0.7 * len(parts), alt)
     left, legend = np.zeros(len(parts)), []
     for k in range(len(names)):
         width = np.array([c[k] for c in counts.values()])
@@ -262,9 +271,29 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("photos")
     axes.spines[["top", "right"]].set_visible(False)
-    said = [short(name, 32) for name in names]
-    columns = max(1, min(len(names), 72 // (max(map(len, said)) + 6)))
     figure.legend(legend, said, loc="outside upper left", ncols=columns, frameon=False)
+    return figure
+
+
+def _bars_of_classes(names: Sequence[str], counts: dict[str, np.ndarray], alt: str) -> Figure:
+    """A bar for each class, in the order of the labels, in it the parts, behind it their sum."""
+    total = sum(counts.values())
+    shown = np.sort(np.argsort(total, kind="stable")[:BARS])
+    figure, axes = new_figure(7, 1 + 0.165 * len(shown), alt)
+    left, rows = np.zeros(len(shown)), np.arange(len(shown))
+    for (part, of), shade in zip(counts.items(), ("#404040", "#8c8c8c", "#cccccc"), strict=False):
+        bars = axes.barh(rows, of[shown], left=left, color=shade, label=part)
+        left += of[shown]
+    axes.bar_label(bars, [f"{n:,}" for n in total[shown]], padding=3, fontsize=9)
+    axes.set_yticks(rows, [short(names[k], 24, names) for k in shown], fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(0, 1.1 * total[shown].max())
+    axes.set_xlabel("photos")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(shown) < len(names):
+        axes.set_title(f"the {BARS} of {len(names)} classes with the fewest photos", fontsize=11)
+    figure.legend(loc="outside upper left", ncols=len(counts), frameon=False)
     return figure
 
 
@@ -274,7 +303,7 @@ def class_bars(shares: dict[str, float], title: str, alt: str) -> Figure:
     figure, axes = new_figure(7, 0.9 + 0.3 * len(ranked), alt)
     bars = axes.barh([name for name, _ in ranked], [share for _, share in ranked], color=GREY)
     axes.bar_label(bars, [percent(share) for _, share in ranked], padding=3, fontsize=10)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(short(title, 62), fontsize=11)
     axes.set_xlim(0, 1.1)
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)

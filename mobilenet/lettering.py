@@ -105,10 +105,13 @@ def _cut(units: list[str], limit: int, room: float, end: float) -> str:
         return "".join([*units[: left - last], "…", *units[len(units) - last :]])
 
     def too_long(left: int) -> bool:
-        return len(cut(left)) > limit or width(cut(left)) > room
+        said = cut(left)
+        return len(said) > limit or sum(map(_advance, said)) > room
 
-    lefts = range(1, min(len(units), limit))
-    return cut(bisect_left(lefts, True, key=too_long))  # the last that is not
+    left = bisect_left(range(1, min(len(units), limit)), True, key=too_long)  # the last that is not
+    while left and width(cut(left)) > room:  # the sum does not know what is between letters
+        left -= 1
+    return cut(left)
 
 
 def _units(text: str) -> list[str]:
@@ -130,8 +133,15 @@ def _units(text: str) -> list[str]:
     return units
 
 
+def _advance(letter: str) -> float:
+    """About how much wider a line is by a letter."""
+    return width(f"n{letter}n") - width("nn")
+
+
 @lru_cache(maxsize=4096)
 def _width(text: str, settings: tuple, found: int) -> float:
+    if not text:
+        return 0.0
     bold = FontProperties(family=families(), weight="bold")
     return TextPath((0, 0), text.replace("$", r"\$"), size=9, prop=bold).get_extents().width
 
@@ -147,11 +157,17 @@ def _settings() -> tuple:
 
 def _drawn(letter: str) -> bool:
     """Whether the families have a letter, plain and bold."""
-    return all(any(_has(path, letter) for path in _files(weight)) for weight in WEIGHTS)
+    files = _files(_settings(), len(_found))
+    return all(any(_has(path, letter) for path in some) for some in files)
 
 
-def _files(weight: str) -> list[str]:
-    """The fonts of the families that are there."""
+@lru_cache(maxsize=64)
+def _files(settings: tuple, found: int) -> list[list[str]]:
+    """The fonts of the families that are there, for each of WEIGHTS."""
+    return [_faces(weight) for weight in WEIGHTS]
+
+
+def _faces(weight: str) -> list[str]:
     files = []
     for family in families():
         try:
