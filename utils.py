@@ -184,8 +184,8 @@ def _unseen(names: Sequence[str]) -> list[str]:
     told = ", ".join(f"{said} for {name}" for name, said in [*odd.items()][:10])
     more = f" and {len(odd) - 10} more" if len(odd) > 10 else ""
     return [
-        f"No font of this machine has all letters of {len(odd)} class names; figures write {told}"
-        f"{more}. To have them drawn, install a font that has them (such as Noto Sans CJK)."
+        f"No font of this machine has all letters of some class names: figures write {told}{more}. "
+        "To have them drawn, install a font that has them (such as Noto Sans CJK)."
     ]
 
 

@@ -196,7 +196,7 @@ def test_letters_that_no_font_has_are_spelled(installed, capsys, caplog):
     assert drawn(names)[1] == {names[0], f"{LINEAR_A[1]}\\U00010602"}
     told = utils.describe(of_classes(names)).splitlines()
     assert told[0].endswith(f"{names[1]}; 0 files left out.")
-    assert f"1 class names; figures write {LINEAR_A[1]}\\U00010602 for {names[1]}." in told[1]
+    assert f"class names: figures write {LINEAR_A[1]}\\U00010602 for {names[1]}." in told[1]
     assert one_sentence(told[1])
     assert (*capsys.readouterr(), caplog.text) == ("", "", "")
 
