@@ -5,7 +5,7 @@ Every plot returns a matplotlib Figure that carries a sentence of alt text as it
 right and wrong differ in colour, in mark and in frame.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts off while it loads
@@ -14,16 +14,15 @@ import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts of
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet import BUILD, review, runs
+from mobilenet import BUILD, duplicates, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
+    CLASS_COLOURS,
     GREY,
     class_colour,
     ink,
     new_figure,
     percent,
-    printable,
-    short,
     show,
     show_table,
 )
@@ -51,6 +50,7 @@ from mobilenet.device_figures import (
 )
 from mobilenet.files import write_json
 from mobilenet.layer_figures import channels_plot, separable_plot
+from mobilenet.lettering import printable, short, spelled
 from mobilenet.metrics import History, Result
 from mobilenet.photo_figures import (
     changed_grid,
@@ -125,6 +125,8 @@ __all__ = [
     "ways_plot",
 ]
 
+BARS = 36  # of classes, the most that fit a page
+UNBALANCED = 4  # times as many photos in the largest class as in the smallest
 BOARD = BUILD / "scoreboard"
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
@@ -137,6 +139,7 @@ def describe(photos: Photos) -> str:
     each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
     lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
     lines += [f"  left out: {printable(file)} ({reason})" for file, reason in photos.left_out[:10]]
+    lines += _imbalance(photos.class_names, counts) + _unseen(photos.class_names)
     groups = photos.groups
     counts = np.bincount(groups)
     if alike := np.flatnonzero(counts > 1).tolist():
@@ -148,8 +151,8 @@ def describe(photos: Photos) -> str:
         some = np.flatnonzero(groups == group)
         files = ", ".join(printable(photos.files[i]) for i in some[:10])
         more = f" and {len(some) - 10} more" if len(some) > 10 else ""
-        odd = len(set(photos.labels[some])) > 1
-        lines.append(f"  the same: {files}{more}{' (of two classes: one is wrong)' if odd else ''}")
+        lines.append(f"  the same: {files}{more}{_of_two_classes(photos, some)}")
+    lines += duplicates.words(sum(file in photos.frames for file in photos.files))
     decided = sum(reason == review.REASON for _, reason in photos.left_out)
     if photos.corrected or decided:
         lines.append(
@@ -157,6 +160,42 @@ def describe(photos: Photos) -> str:
             "of the photos; their files are as they were."
         )
     return "\n".join(lines)
+
+
+def _imbalance(names: Sequence[str], counts: np.ndarray) -> list[str]:
+    """A sentence on classes of very different sizes, if they are."""
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < UNBALANCED * counts[least]:
+        return []
+    return [
+        f"The classes are unbalanced: {counts[most]} {names[most]}, {counts[least]} "
+        f"{names[least]}. Who always answers {names[most]!r} is right for "
+        f"{100 * counts[most] / counts.sum():.1f} %, so look at each class by itself (the balanced "
+        'accuracy). With CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
+    ]
+
+
+def _unseen(names: Sequence[str]) -> list[str]:
+    """A sentence on names with letters that no font has, ten by name, if there are some."""
+    odd = {name: spelled(name) for name in names if "\\u" in spelled(name).lower()}
+    odd = {name: said for name, said in odd.items() if name != said}
+    if not odd:
+        return []
+    told = ", ".join(f"{said} for {name}" for name, said in [*odd.items()][:10])
+    more = f" and {len(odd) - 10} more" if len(odd) > 10 else ""
+    return [
+        f"No font of this machine has all letters of some class names: figures write {told}{more}. "
+        "To have them drawn, install a font that has them (such as Noto Sans CJK)."
+    ]
+
+
+def _of_two_classes(photos: Photos, some: np.ndarray) -> str:
+    """What to say of photos, by position, that show the same picture."""
+    if len(set(photos.labels[some])) == 1:
+        return ""
+    sums = {(photos.sums.get(photos.files[i], i), int(photos.labels[i])) for i in some}
+    sure = len({of for of, _ in sums}) < len(sums)
+    return f" (of two classes: {'' if sure else 'look whether '}one is wrong)"
 
 
 def begin(notebook: str, seed: int = 0) -> None:
@@ -204,14 +243,21 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
 
 
 def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
-    """Return bars: how many photos of each class each part holds."""
+    """Return bars: how many photos of each class each part holds; with more classes than there are
+    colours a bar for each class, of more than BARS classes for those with the fewest photos.
+    """
     names = photos.class_names
     counts = {
         part: np.bincount(photos.labels[i], minlength=len(names)) for part, i in parts.items()
     }
     told = "; ".join(f"{part} {', '.join(map(str, c))}" for part, c in counts.items())
     alt = f"Photos of each class ({', '.join(names)}) in each part: {told}."
-    figure, axes = new_figure(7, 0.8 + 0.7 * len(parts), alt)
+    if len(names) > len(CLASS_COLOURS):
+        return _bars_of_classes(names, counts, alt)
+    said = [short(name, 32, names) for name in names]
+    columns = max(1, min(len(names), 72 // (max(map(len, said)) + 6)))
+    lines = -(-len(names) // columns)  # of the legend
+    figure, axes = new_figure(7, 0.6 + 0.2 * lines + 0.7 * len(parts), alt)
     left, legend = np.zeros(len(parts)), []
     for k in range(len(names)):
         width = np.array([c[k] for c in counts.values()])
@@ -225,9 +271,29 @@ def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("photos")
     axes.spines[["top", "right"]].set_visible(False)
-    said = [short(name, 32) for name in names]
-    columns = max(1, min(len(names), 72 // (max(map(len, said)) + 6)))
     figure.legend(legend, said, loc="outside upper left", ncols=columns, frameon=False)
+    return figure
+
+
+def _bars_of_classes(names: Sequence[str], counts: dict[str, np.ndarray], alt: str) -> Figure:
+    """A bar for each class, in the order of the labels, in it the parts, behind it their sum."""
+    total = sum(counts.values())
+    shown = np.sort(np.argsort(total, kind="stable")[:BARS])
+    figure, axes = new_figure(7, 1 + 0.165 * len(shown), alt)
+    left, rows = np.zeros(len(shown)), np.arange(len(shown))
+    for (part, of), shade in zip(counts.items(), ("#404040", "#8c8c8c", "#cccccc"), strict=False):
+        bars = axes.barh(rows, of[shown], left=left, color=shade, label=part)
+        left += of[shown]
+    axes.bar_label(bars, [f"{n:,}" for n in total[shown]], padding=3, fontsize=9)
+    axes.set_yticks(rows, [short(names[k], 24, names) for k in shown], fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(0, 1.1 * total[shown].max())
+    axes.set_xlabel("photos")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(shown) < len(names):
+        axes.set_title(f"the {BARS} of {len(names)} classes with the fewest photos", fontsize=11)
+    figure.legend(loc="outside upper left", ncols=len(counts), frameon=False)
     return figure
 
 
@@ -237,7 +303,7 @@ def class_bars(shares: dict[str, float], title: str, alt: str) -> Figure:
     figure, axes = new_figure(7, 0.9 + 0.3 * len(ranked), alt)
     bars = axes.barh([name for name, _ in ranked], [share for _, share in ranked], color=GREY)
     axes.bar_label(bars, [percent(share) for _, share in ranked], padding=3, fontsize=10)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(short(title, 62), fontsize=11)
     axes.set_xlim(0, 1.1)
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -6,17 +6,16 @@ A figure carries a sentence of alt text as its label; `show(figure)` puts both i
 import base64
 import io
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from PIL import Image
 
 from mobilenet.interrupts import held
+from mobilenet.lettering import families
 
 with held():
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-    from matplotlib.textpath import TextPath
+    from matplotlib.text import Text
 
 # Okabe and Ito's palette: told apart by colour-blind readers, legible on light and dark pages.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6b6b6b"
@@ -25,8 +24,6 @@ PURPLE, SKY, YELLOW, BROWN = "#cc79a7", "#56b4e9", "#f0e442", "#8c6d00"
 CLASS_COLOURS = (PURPLE, BLUE, SKY, BROWN, "#222222", GREY)
 CHOSEN = {"marker": "o", "ms": 9, "mfc": YELLOW, "mec": "black", "mew": 1.5, "ls": "none"}
 WIDEST = 8.8  # inches, what JupyterLab has beside its list of files in a window of 1280 × 800
-LETTER = 6.4  # points, the width of a usual one of 9 points
-BOLD = FontProperties(weight="bold")
 DPI = 96  # pixels of a page in an inch: a point is then the size that a browser gives it
 SHARP = 2  # pixels of a picture for one of the page, as screens of high resolution have
 COLOURS = 2048  # in a picture; with more it is kept as it is, with fewer in a palette of 256
@@ -53,13 +50,22 @@ def percent(share: float) -> str:
     return f"{whole} %"
 
 
+class Page(Figure):
+    """A Figure whose texts are drawn in the fonts of `lettering`, whoever wrote them."""
+
+    def draw(self, renderer) -> None:
+        for text in self.findobj(Text):
+            text.set_fontfamily(families(text.get_fontfamily()))
+        super().draw(renderer)
+
+
 def new_figure(width: float, height: float, alt: str, rows: int = 1, columns: int = 1, **subplots):
     """A Figure of width × height inches with rows × columns axes; alt is its text for the blind.
 
     Returns (figure, axes), axes as matplotlib's `subplots` gives them. The figure belongs to no
     window and no global list, so that a cell run twice leaks nothing.
     """
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Page(figsize=(width, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # inches; thick frames are drawn whole
     figure.set_label(alt)
     return figure, figure.subplots(rows, columns, **subplots)
@@ -118,36 +124,3 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     lines.insert(1, ["---"] * len(header))
     markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     display({"text/markdown": markdown, "text/plain": plain}, raw=True)
-
-
-def short(name: str, limit: int = 14) -> str:
-    """A name in one line of at most `limit` letters, and no wider than that many of usual width.
-
-    □ stands for a letter that the figures' font lacks.
-    """
-    letters = _letters()
-    name = "".join(letter if ord(letter) in letters else "□" for letter in printable(name))
-    cut = limit
-    while len(name) > cut or width(name[:cut]) > LETTER * limit:
-        cut -= 1
-        if width(name[:cut] + "…") <= LETTER * limit:
-            name = name[:cut] + "…"
-            break
-    return name.replace("$", r"\$")  # else matplotlib takes what is between two for a formula
-
-
-def printable(name: str) -> str:
-    """A name as any terminal and notebook can show it, in one line."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-
-
-@lru_cache(maxsize=4096)
-def width(text: str) -> float:
-    """Of a line of bold letters of 9 points, in points."""
-    return TextPath((0, 0), text.replace("$", r"\$"), size=9, prop=BOLD).get_extents().width
-
-
-@lru_cache
-def _letters() -> dict[int, int]:
-    """The letters that the figures' font has."""
-    return get_font(findfont("DejaVu Sans")).get_charmap()

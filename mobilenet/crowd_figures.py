@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mobilenet import explain
-from mobilenet.canvas import GREY, WIDEST, class_colour, new_figure, percent, short, width
+from mobilenet.canvas import GREY, WIDEST, class_colour, new_figure, percent
+from mobilenet.lettering import short, width
 from mobilenet.metrics import confusion, cross_entropy
 from mobilenet.photo_figures import JUDGED, in_turn
 from mobilenet.photos import Photos
@@ -21,11 +22,16 @@ SIDES = (1.25, 1.1, 1.0, 0.9, 0.8, THUMBNAIL)  # of the photos in a confusion ma
 TABLE = (7.6, 6.2)  # inches, the most that a confusion matrix takes without its names
 PAD, HEAD, EMPTY = 0.07, 0.42, 0.42  # inches around photos, of a cell's words, of a cell of none
 ROOMY = 1.6  # inches, of a cell in which it is also said how many photos are not shown
+ROOMY_COUNT = 0.6  # inches, of a cell in which a count has a mark, and 0 is written
+LISTED = 32  # classes, the most of which each count is legible
+BARS = 24  # of mistakes
 MOST = 5  # classes; with more, photos no longer fit
 PINNED = 0.5  # inches, of a photo on the map
 THUMBNAILS = 14  # at most, on the map
 PANEL = 0.66  # the height of the map, in widths
-SHAPES = "os^Dv*P"  # of the dots, a class each; they and the colours repeat after 42 together
+SHAPES = "os^Dv*P"  # of the dots, a class each
+LOOKS = 42  # of a dot: they and the colours repeat together
+TALLEST = 7  # inches
 STILL = 0.1  # of the spread; if photos move by less in the median, nothing moved
 
 
@@ -44,7 +50,8 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
     each predicted class, as wide as its photos need.
 
     p: (N, K) probabilities. A cell has its count and as many of its photos as fit, the worst first
-    where they are wrong, the surest first where right. Above MOST classes only counts fit.
+    where they are wrong, the surest first where right. Above MOST classes only counts fit; above
+    LISTED not even these, and the most frequent mistakes are named.
     """
     names, guesses, table = photos.class_names, p.argmax(axis=1), confusion(p, photos.labels)
     told = "; ".join(
@@ -52,10 +59,11 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
         for name, row in zip(names, table, strict=True)
     )
     limit = 12 if len(names) < 5 else 7  # letters of a predicted class
-    least = [max(THUMBNAIL, width(short(name, limit)) / 72) + 2 * PAD for name in names]
+    least = [max(THUMBNAIL, width(short(name, limit, names)) / 72) + 2 * PAD for name in names]
     fits = [sum(np.where(row > 0, least, EMPTY)) <= TABLE[0] for row in table]
     if len(names) > MOST or not all(fits):
-        return _counts(names, table, f"Confusion matrix. {told}.")
+        few = len(names) <= LISTED
+        return (_counts if few else _mistakes)(names, table, f"Confusion matrix. {told}.")
     for side in SIDES:
         rows = [_row(row, side, least) for row in table]
         if sum(HEAD + PAD + row.lines * side for row in rows) <= TABLE[1]:
@@ -77,7 +85,7 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
             mine = ranks[(photos.labels[ranks] == i) & (guesses[ranks] == k)]
             mine = mine[::-1] if i == k else mine
             cell = left, top, wide, heights[i]
-            _cell(axes, cell, len(mine), short(names[k], limit), i == k)
+            _cell(axes, cell, len(mine), short(names[k], limit, names), i == k)
             shown = mine[: row.lines * row.columns[k]]
             for n, photo in enumerate(shown):
                 x, y = divmod(n, row.columns[k])[::-1]
@@ -93,7 +101,7 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
         xlim=(-0.01, size[0] + 0.01), ylim=(size[1] + 0.01, -0.01), aspect="equal", gid="photo"
     )
     middles = np.cumsum(heights) - np.array(heights) / 2
-    said = [short(name, 12) for name in names]
+    said = [short(name, 12, names) for name in names]
     axes.set_yticks(middles, said, rotation=90 * (min(heights) > 1.2), va="center")
     axes.set_xticks([])
     axes.set_ylabel("true class")
@@ -142,18 +150,40 @@ def _counts(names, table: np.ndarray, alt: str) -> Figure:
     """Return a confusion matrix of counts alone."""
     side = min(0.9, TABLE[0] / len(names)), min(0.55, 5.4 / len(names))
     figure, axes = new_figure(side[0] * len(names) + 1.2, side[1] * len(names) + 1.2, alt)
+    many = side[0] < ROOMY_COUNT
     shades = table / np.maximum(table.sum(axis=1, keepdims=True), 1) / 4
     axes.imshow(shades, cmap="Greys", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(table):
-        mark = "" if not count else " ✓" if row == column else " ✗"
-        colour = JUDGED[bool(row == column)][0] if count else GREY
-        axes.text(column, row, f"{count}{mark}", color=colour, ha="center", va="center")
-    said = [short(name, 12) for name in names]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(names)), said, **slanted)
-    axes.set_yticks(range(len(names)), said)
+        mark = "" if not count or many else " ✓" if row == column else " ✗"
+        look = {"color": JUDGED[bool(row == column)][0] if count else GREY}
+        look |= {"fontsize": 9, "fontweight": "bold" if row == column else "normal"} if many else {}
+        if count or not many:
+            axes.text(column, row, f"{count}{mark}", ha="center", va="center", **look)
+    said = [short(name, 12, names) for name in names]
+    slanted = {"rotation": 90 if many else 45, "ha": "right", "rotation_mode": "anchor"}
+    slanted |= {"va": "center"} if many else {}
+    axes.set_xticks(range(len(names)), said, fontsize=9 if many else 10, **slanted)
+    axes.set_yticks(range(len(names)), said, fontsize=9 if many else 10)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)
+    return figure
+
+
+def _mistakes(names, table: np.ndarray, alt: str) -> Figure:
+    """Return bars: which classes are most often taken for which, of many classes."""
+    wrong = table - np.diag(np.diag(table))
+    pairs = [divmod(int(i), len(names)) for i in np.argsort(-wrong, axis=None, kind="stable")]
+    pairs = [pair for pair in pairs[:BARS] if wrong[pair]]
+    counts = [int(wrong[pair]) for pair in pairs]
+    figure, axes = new_figure(7, 1 + 0.2 * len(pairs), alt)
+    said = [" as ".join(short(names[k], 18, names) for k in pair) for pair in pairs]
+    bars = axes.barh(range(len(pairs)), counts, color=JUDGED[False][0])
+    axes.bar_label(bars, padding=3, fontsize=9)
+    axes.set_yticks(range(len(pairs)), said, fontsize=9)
+    axes.set(xticks=[], ylim=(len(pairs) - 0.4, -0.6))
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.set_title(f"{sum(counts)} of {wrong.sum()} mistakes: what is called what", fontsize=11)
     return figure
 
 
@@ -181,9 +211,14 @@ def feature_map(
         f"from {names[0]} to {names[1]}, the median photo moves by {percent(moved)} of the spread"
     )
     what = f"{'almost nothing moves: ' if moved < STILL else ''}{what}"
+    names_of = photos.class_names
+    said = [short(name, 24 if len(names_of) <= 9 else 12, names_of) for name in names_of]
+    wide = max(map(width, said)) / 72 + 0.75  # inches, of a name in the legend
+    columns = max(1, min(len(said), int(WIDEST / wide)))
+    lines = -(-len(said) // columns) if len(said) <= LOOKS else 0
     figure, axes = new_figure(
         WIDEST,
-        WIDEST * PANEL + 0.75,
+        min(WIDEST * PANEL + 0.6 + 0.2 * lines, TALLEST),
         f"{len(photos)} photos on the plane of two principal components, which shows "
         f"{percent(share)} of the variance; {what}.",
     )
@@ -212,11 +247,11 @@ def feature_map(
     axes.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, PANEL), aspect="equal", gid="photo")
     axes.spines[:].set_color("#c8c8c8")
     axes.set_title(what[0].upper() + what[1:], fontsize=11)
-    axes.set_xlabel(f"two principal components, {percent(share)} of the variance", fontsize=10)
-    said = [short(name, 24) for name in photos.class_names]
-    columns = max(1, min(len(said), int(figure.get_figwidth() / 2.3)))
-    look = {"ncols": columns, "frameon": False, "markerscale": (60 / dot) ** 0.5}
-    figure.legend(marks, said, loc="outside upper center", **look)
+    told = "" if lines else f"; {len(said)} classes, too many for a legend"
+    axes.set_xlabel(f"two principal components, {percent(share)} of the variance{told}")
+    if lines:
+        look = {"ncols": columns, "frameon": False, "markerscale": (60 / dot) ** 0.5}
+        figure.legend(marks, said, loc="outside upper center", **look)
     return figure
 
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from mobilenet import runs
 from mobilenet.canvas import CHOSEN, GREY, WIDEST, new_figure, show, show_table
+from mobilenet.lettering import spelled
 from mobilenet.metrics import History
 
 LOSS = "loss (cross-entropy, nats)"
@@ -176,7 +177,9 @@ def run_curves(shown: Sequence[runs.Run]) -> Figure:
             look = {"color": "black", "linewidth": 2.5, "zorder": 3}
         elif i in good:
             look |= {"color": GREY, "linewidth": 2, "zorder": 2.5}
-        label = textwrap.fill(names[i], 40, max_lines=2, placeholder=" …").replace("$", r"\$")
+        label = textwrap.fill(spelled(names[i]), 40, max_lines=2, placeholder=" …").replace(
+            "$", r"\$"
+        )
         for axes, values in ((losses, loss), (shares, share)):
             axes.plot(values, markevery=places, label=label, **look)
             if (i == 0 or i in good) and np.isfinite(loss).any():

@@ -175,12 +175,15 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
 def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
     """The same photos, and which of them show the same picture, in whatever part."""
     files = [f"{part}/{file}" for part, photos in parts.items() for file in photos.files]
-    prints = [duplicates.fingerprint(image) for photos in parts.values() for image in photos.images]
-    found = duplicates.twins(files, np.stack(prints))
+    images = [image for photos in parts.values() for image in photos.images]
+    labels = np.concatenate([photos.labels for photos in parts.values()])
+    found = duplicates.twins(files, np.stack([duplicates.fingerprint(image) for image in images]))
+    found, frames = duplicates.apart(found, files, labels, images, FEWEST)
     return {
         part: replace(
             photos,
             twins={f: found[f"{part}/{f}"] for f in photos.files if f"{part}/{f}" in found},
+            frames=frozenset(f for f in photos.files if f"{part}/{f}" in frames),
         )
         for part, photos in parts.items()
     }
@@ -216,6 +219,9 @@ def describe(parts: dict[str, Photos]) -> str:
     if left_out:
         lines.append(f"{len(left_out)} files left out:")
         lines += [f"  {file} ({reason})" for file, reason in left_out[:10]]
+    lines += duplicates.words(
+        sum(file in parts[part].frames for part in PARTS for file in parts[part].files)
+    )
     learned = {parts[part].twins.get(file) for part in PARTS[:2] for file in parts[part].files}
     known = [file for file in parts["test"].files if parts["test"].twins.get(file, "") in learned]
     if known:

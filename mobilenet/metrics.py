@@ -5,9 +5,14 @@ Nothing here needs TensorFlow. Labels are positions in class_names.
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from mobilenet.photos import Photos
+
+NAMED = 6  # classes in a line
 
 
 @dataclass
@@ -103,6 +108,31 @@ class Result:
 def count_right(p: np.ndarray, labels: np.ndarray) -> Result:
     """Count the photos whose likeliest class, by p (N, K), is their label (N,)."""
     return Result(int((p.argmax(axis=1) == labels).sum()), len(labels))
+
+
+def balanced_accuracy(p: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of the classes' recalls, in [0, 1]: the share of each class's photos whose likeliest
+    class, by p (N, K), it is. Classes without photos do not count.
+    """
+    counts = confusion(p, labels)
+    there = counts.sum(axis=1) > 0
+    return float((counts.diagonal()[there] / counts.sum(axis=1)[there]).mean())
+
+
+def by_class(p: np.ndarray, photos: "Photos") -> str:
+    """How many photos of each class are right, by p (N, K), and the balanced accuracy, in a line;
+    of more than NAMED classes those with the lowest recall.
+    """
+    counts, names = confusion(p, photos.labels), photos.class_names
+    right, of = counts.diagonal(), counts.sum(axis=1)
+    there = np.flatnonzero(of)
+    some = there
+    if len(there) > NAMED:
+        some = there[np.argsort(right[there] / of[there], kind="stable")][:NAMED]
+    told = ", ".join(f"{right[k]} of {of[k]} {names[k]}" for k in some)
+    more = f", and {len(there) - len(some)} classes with no lower share" * (len(some) < len(there))
+    mean = f"{100 * balanced_accuracy(p, photos.labels):.1f} %"
+    return f"right by class: {told}{more}; balanced accuracy, their mean: {mean}"
 
 
 def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:

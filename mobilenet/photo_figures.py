@@ -19,9 +19,8 @@ from mobilenet.canvas import (
     class_colour,
     new_figure,
     percent,
-    short,
-    width,
 )
+from mobilenet.lettering import short, width
 from mobilenet.metrics import cross_entropy
 from mobilenet.photos import Photos
 from mobilenet.unseen import OwnPhotos
@@ -87,7 +86,7 @@ def photo_grid(photos: Photos, columns: int = 6, rows: int = 3, seed: int = 0) -
     for one, i in zip(axes, chosen, strict=True):
         label = photos.labels[i]
         one.imshow(photos.images[i])
-        one.set_title(short(photos.class_names[label]), fontsize=10)
+        one.set_title(short(photos.class_names[label], among=photos.class_names), fontsize=10)
         _frame(one, class_colour(label), FRAME)
     return figure
 
@@ -147,28 +146,28 @@ def prediction_grid(
     titles = [_answer(names, guesses[i], photos.labels[i], sure[i]) for i in chosen]
     lines = [1 + title.count("\n") + files for title in titles]
     figure, axes = _grid(lines, columns, alt)
+    among = [photos.files[i] for i in chosen]
     for one, i, title in zip(axes, chosen, titles, strict=True):
         one.imshow(photos.images[i])
         _judge(one, title, bool(photos.labels[i] == guesses[i]))
         if files:
-            one.set_xlabel(_file_name(photos.files[i]), fontsize=9, color=GREY)
+            one.set_xlabel(_file_name(photos.files[i], among), fontsize=9, color=GREY)
     return figure
 
 
 def _answer(names: Sequence[str], guess: int, truth: int, sure: float) -> str:
     """What is written above a photo: a right answer in a line, a wrong one in two."""
     if guess == truth:
-        return _fitted("", names[guess], f" {percent(sure)}")
-    return f"{_fitted('✗ ', names[guess], f' {percent(sure)}')}\n{_fitted('is ', names[truth])}"
+        return _fitted("", names, guess, f" {percent(sure)}")
+    said = _fitted("✗ ", names, guess, f" {percent(sure)}")
+    return f"{said}\n{_fitted('is ', names, truth)}"
 
 
-def _fitted(before: str, name: str, after: str = "") -> str:
-    """A line with a name in it that is shortened so that the line is no wider than a photo."""
-    for limit in range(32, 2, -1):
-        line = f"{before}{short(name, limit)}{after}"
-        if width(line.replace(r"\$", "$")) < 72 * (PHOTO_INCHES + 0.07):
-            break
-    return line
+def _fitted(before: str, names: Sequence[str], label: int, after: str = "") -> str:
+    """A line with a class's name in it, shortened so that the line is no wider than a photo."""
+    taken = width(f"{before}n{after}") - width("n")
+    room = 72 * (PHOTO_INCHES + 0.07) - taken
+    return f"{before}{short(names[label], 32, names, room)}{after}"
 
 
 def changed_grid(
@@ -192,13 +191,13 @@ def changed_grid(
         was, is_, label = guesses[i], now[i], photos.labels[i]
         wrong = "✗ " * bool(is_ != label)
         lines = [
-            _fitted(wrong, names[is_]),
+            _fitted(wrong, names, is_),
             f"{percent(before[i, is_])} → {percent(after[i, is_])}",
         ]
         if changed[i]:
-            lines = [_fitted("", names[was], f" {percent(before[i, was])} →")]
-            lines += [_fitted(wrong, names[is_], f" {percent(after[i, is_])}")]
-        titles.append("\n".join(lines + [_fitted("is ", names[label])] * bool(wrong)))
+            lines = [_fitted("", names, was, f" {percent(before[i, was])} →")]
+            lines += [_fitted(wrong, names, is_, f" {percent(after[i, is_])}")]
+        titles.append("\n".join(lines + [_fitted("is ", names, label)] * bool(wrong)))
     figure, axes = _grid([1 + title.count("\n") for title in titles], columns, alt)
     for one, i, title in zip(axes, chosen, titles, strict=True):
         one.imshow(photos.images[i])
@@ -224,8 +223,10 @@ def own_grid(own: OwnPhotos, class_names: Sequence[str], files: bool = False) ->
     for one, (image, file, p, strange) in zip(axes, shown, strict=True):
         guess = int(p.argmax())
         one.imshow(image)
-        said = _fitted("", class_names[guess], f" {percent(p[guess])}")
-        one.set_title(f"{said}\n{_file_name(file)}" if files else said, fontsize=9)
+        said = _fitted("", class_names, guess, f" {percent(p[guess])}")
+        one.set_title(
+            f"{said}\n{_file_name(file, own.files[:count])}" if files else said, fontsize=9
+        )
         _frame(one, class_colour(guess), FRAME)
         if strange:
             warning = "⚠ unlike the\ntraining photos"
@@ -234,17 +235,12 @@ def own_grid(own: OwnPhotos, class_names: Sequence[str], files: bool = False) ->
     return figure
 
 
-def _file_name(file: str) -> str:
+def _file_name(file: str, among: Sequence[str]) -> str:
     """A file's name as wide as a photo at most, without its middle if it is longer: what tells
     photos apart is often the end.
     """
-    whole = file.rsplit("/", 1)[-1]
-    for start in range(12, -1, -1):
-        cut = f"{whole[:start]}…{whole[-start - 4 :]}"
-        name = min(whole, cut, key=len)
-        if width(name) < 72 * PHOTO_INCHES:
-            break
-    return short(name, 40)
+    name, *names = (one.rsplit("/", 1)[-1] for one in (file, *among))
+    return short(name, 40, names, 72 * PHOTO_INCHES, ends=(0.6, 0.8, 1))
 
 
 def _judge(axes, title: str, right: bool) -> None:
@@ -290,13 +286,13 @@ def grad_cam_rows(
     for i, (first, *others) in enumerate(axes):
         photo, label = photos.images[i], photos.labels[i]
         first.imshow(photo)
-        first.set_title(short(names[label]), fontsize=9)
+        first.set_title(short(names[label], among=names), fontsize=9)
         _frame(first, class_colour(label), FRAME)
         for one, (name, (heats, p)) in zip(others, networks.items(), strict=True):
             one.imshow(_under_heat(photo, heats[i]))
             right = bool(p[i].argmax() == label)
             sure = f" {percent(p[i, asked[i]])}"
-            _judge(one, _fitted("" if right else "✗ ", names[asked[i]], sure), right)
+            _judge(one, _fitted("" if right else "✗ ", names, asked[i], sure), right)
             if i == 0:
                 place = {"xytext": (0, 18), "textcoords": "offset points", "ha": "center"}
                 one.annotate(short(name, 32), (0.5, 1), xycoords="axes fraction", **place)
@@ -336,13 +332,13 @@ def neighbour_grid(
     for i, (first, gap, *beside) in enumerate(axes):
         label = photos.labels[chosen[i]]
         first.imshow(photos.images[chosen[i]])
-        first.set_title(short(names[label]), fontsize=9, fontweight="bold")
+        first.set_title(short(names[label], among=names), fontsize=9, fontweight="bold")
         _frame(first, class_colour(label), FRAME)
         gap.set_axis_off()
         for one, other, near in zip(beside, order[i], similarity[i], strict=True):
             kind = others.labels[other]
             one.imshow(others.images[other])
-            said = f"{near:.2f}" if kind == label else f"≠ {short(names[kind])} {near:.2f}"
-            one.set_title(said, fontsize=9)
+            strange = f"≠ {short(names[kind], among=names)} " if kind != label else ""
+            one.set_title(f"{strange}{near:.2f}", fontsize=9)
             _frame(one, class_colour(kind), *((FRAME, "-") if kind == label else (3, DASHES)))
     return figure

@@ -44,6 +44,8 @@ class Photos:
     sums: sha256 of each file, in hexadecimal, if `load_photos` read it; of a subset those of all.
     twins: of each file that shows the same picture as others, the first of them, as `duplicates`
     finds them; of a subset those of all.
+    frames: the files that are alike since a camera does not move, as `duplicates.apart` finds them;
+    of a subset those of all.
     """
 
     files: tuple[str, ...]
@@ -53,6 +55,7 @@ class Photos:
     left_out: tuple[tuple[str, str], ...] = ()
     sums: dict[str, str] = field(default_factory=dict, repr=False)
     twins: dict[str, str] = field(default_factory=dict, repr=False)
+    frames: frozenset[str] = field(default=frozenset(), repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -207,7 +210,9 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
                 f"Class {name!r} has no readable photo: put photos into its folder or remove it."
             )
     there = np.flatnonzero(readable)
-    twins = duplicates.twins([files[i] for i in there], prints[there])
+    seen = [files[i] for i in there]
+    twins = duplicates.twins(seen, prints[there])
+    twins, frames = duplicates.apart(twins, seen, labels[there], images.take(there), FEWEST)
     labels = review.apply(sums, labels, names)
     good = np.flatnonzero(readable & (labels >= 0))
     for label, name in enumerate(names):
@@ -224,6 +229,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         left_out=tuple((files[i], reasons[i]) for i in sorted(reasons)),
         sums={files[i]: sums[i] for i in there},
         twins=twins,
+        frames=frames,
     )
 
 

@@ -8,6 +8,7 @@ cross-entropy makes of it. With more, it ends in one logit a class.
 import math
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -127,7 +128,7 @@ def _compile(architecture: str, dtype: Any) -> _Compiled:
 
         return tf.while_loop(lambda i, *_: i < tf.shape(inputs)[0], body, (0, *start))[1:]
 
-    def train(inputs, labels):
+    def train(inputs, labels, weights):
         def step(i, batch, loss, right):
             wanted = labels[i : i + BATCH]
             with tf.GradientTape() as tape:
@@ -139,6 +140,7 @@ def _compile(architecture: str, dtype: Any) -> _Compiled:
                 else:
                     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, logits)
                     hits = tf.argmax(logits, axis=1) == wanted
+                losses *= tf.reshape(weights[i : i + BATCH], tf.shape(losses))
                 mean = tf.reduce_mean(losses)
             gradients = tape.gradient(mean, network.trainable_variables)
             optimizer.apply(gradients, network.trainable_variables)
@@ -155,12 +157,12 @@ def _compile(architecture: str, dtype: Any) -> _Compiled:
         return each_batch(step, inputs, logits)[0].concat()
 
     inputs = tf.TensorSpec((None, *network.input_shape[1:]), dtype)
-    labels = tf.TensorSpec((None,), tf.int64)
+    labels, weights = tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float32)
     return _Compiled(
         network,
         optimizer,
         dtype,
-        tf.function(train, autograph=False).get_concrete_function(inputs, labels),
+        tf.function(train, autograph=False).get_concrete_function(inputs, labels, weights),
         tf.function(forward, autograph=False).get_concrete_function(inputs),
     )
 
@@ -210,15 +212,17 @@ def fit(
     epochs: int,
     learning_rate: float,
     seed: int,
+    class_weight: Mapping[int, float] | None = None,
 ) -> History:
     """Train a model with Adam, in place, and leave it with the weights of its best epoch.
 
     views: (V, N, ...), the saved inputs of V views of N photos; each epoch takes one view of each
     photo, drawn at random, in shuffled order: the seed rules both, and dropout. labels: int64 (N,).
     val_inputs: (M, ...), val_labels: (M,); without them the last epoch is kept. The learning rate
-    falls to zero along half a cosine. Training figures are taken while the weights move and with
-    dropout on, so they lag behind the validation figures. Raises UserError if the rate is below 0,
-    and if the loss stops being a number.
+    falls to zero along half a cosine. class_weight: what the loss of a photo counts by its label,
+    1 without, as in Keras: it enters the training loss, and no validation figure. Training figures
+    are taken while the weights move and with dropout on, so they lag behind the validation figures.
+    Raises UserError if the rate is below 0, and if the loss stops being a number.
     """
     if not 0 <= learning_rate < math.inf:
         raise UserError(f"The learning rate cannot be {learning_rate}: use a number from 0 up.")
@@ -233,6 +237,9 @@ def fit(
     rng = np.random.default_rng(seed)
     history = History(loss=[math.nan], accuracy=[math.nan])
     best_weights = None
+    counts = np.ones(len(labels), np.float32)
+    for label, weight in (class_weight or {}).items():
+        counts[labels == label] = weight
 
     def validate() -> bool:
         """Append the validation figures; whether this epoch is the best so far."""
@@ -251,7 +258,8 @@ def fit(
         for chunk in _chunks(len(order), views[0, 0]):
             some = order[chunk]
             inputs = tf.constant(_gathered(views, view[some], some), compiled.dtype)
-            sums = compiled.train(inputs, tf.constant(labels[some], tf.int64))
+            wanted, weights = tf.constant(labels[some], tf.int64), tf.constant(counts[some])
+            sums = compiled.train(inputs, wanted, weights)
             loss, right = loss + float(sums[0]), right + int(sums[1])
         if not math.isfinite(loss):
             raise UserError(f"The loss is no number any more at epoch {epoch}: lower the rate.")
@@ -263,6 +271,21 @@ def fit(
         model.set_weights(best_weights)
     history.seconds = time.perf_counter() - start
     return history
+
+
+def class_weights(labels: np.ndarray, classes: int, how: str | None) -> dict[int, float] | None:
+    """What the loss of a photo counts by its label, for the class_weight of `fit` and Keras.
+
+    labels: int64 (N,), of the photos that train. how: None for no weights, or "balanced": N / (K ·
+    photos of the class), as in scikit-learn, so that all classes count alike and the mean weight of
+    a photo is 1. Raises UserError for anything else.
+    """
+    if how is None:
+        return None
+    if how != "balanced":
+        raise UserError(f'The class weights cannot be {how!r}: use None or "balanced".')
+    counts = np.bincount(labels, minlength=classes)
+    return {k: len(labels) / (classes * int(n)) for k, n in enumerate(counts) if n}
 
 
 def _cosine(done: float) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mobilenet import explain
-from mobilenet.canvas import CHOSEN, GREY, WIDEST, class_colour, new_figure, short
+from mobilenet.canvas import CHOSEN, GREY, WIDEST, class_colour, new_figure
+from mobilenet.lettering import short
 from mobilenet.metrics import cross_entropy, probabilities, wilson_interval
 
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of bins: most are sure

@@ -29,9 +29,9 @@ import numpy as np
 
 from mobilenet import UserError, features, from_root, predict
 from mobilenet.backbone import Backbone
-from mobilenet.canvas import printable
 from mobilenet.decoding import read_or_reason
 from mobilenet.explain import similarity
+from mobilenet.lettering import printable
 from mobilenet.metrics import Result
 from mobilenet.photos import is_hidden, is_photo, walk
 from mobilenet.progress import progress

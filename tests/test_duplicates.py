@@ -185,3 +185,70 @@ def test_a_class_that_is_one_photo_over_and_over_cannot_be_split(tmp_path):
     with pytest.raises(UserError, match="has 1 different photos") as raised:
         photos.split(photos.load_photos(folder, SIZE), 0)
     assert one_sentence(raised.value)
+
+
+# --- A camera that does not move ---
+
+
+def frames_of_a_door(folder: Path, count: int, seed: int = 0) -> Path:
+    """Frames of one place through a day: the light comes and goes and turns, now and then somebody
+    stands there, a door is open in one class and shut in the other.
+    """
+    rng, place = np.random.default_rng(seed), np.float32(decoding.read_photo(DRAWN[0], 2 * SIZE))
+    across = np.linspace(-1, 1, 2 * SIZE)[None, :, None]
+    for name, door in (("open", 20), ("shut", 140)):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            frame, hour = place.copy(), np.pi * (i + rng.random()) / count
+            frame[160:400, 120:320] = door
+            if i % 2:
+                left, top = rng.integers(0, 2 * SIZE - 80, 2)
+                frame[top : top + 80, left : left + 40] = rng.uniform(0, 255, 3)
+            frame *= (0.4 + 0.5 * np.sin(hour)) * (1 + 0.3 * np.cos(hour) * across)
+            frame += rng.normal(0, 8, frame.shape)
+            Image.fromarray(frame.clip(0, 255).astype(np.uint8)).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+def test_frames_of_one_camera_are_no_copies_and_copies_among_them_are_found(tmp_path):
+    folder = frames_of_a_door(tmp_path, 12)
+    copies = {"open/01": "quality 30", "open/07": "lighter"}
+    for name, change in copies.items():
+        (folder / f"{name}-again.jpg").write_bytes(changed(folder / f"{name}.png", change))
+    (folder / "shut" / "03-again.png").write_bytes((folder / "shut" / "03.png").read_bytes())
+    prints = fingerprints(sorted(folder.glob("*/*")))
+    assert len(duplicates.twins([str(i) for i in range(27)], prints)) > 20, "all alike"
+    loaded = photos.load_photos(folder, SIZE)
+    pairs = [(f"{name}-again.jpg", f"{name}.png") for name in copies]
+    pairs.append(("shut/03-again.png", "shut/03.png"))
+    assert loaded.twins == {file: min(pair) for pair in pairs for file in pair}
+    said = utils.describe(loaded)
+    assert "wrong" not in said
+    assert "photos look alike, as from a camera that does not move" in said.splitlines()[-1]
+    parts = photos.split(loaded, 0)
+    assert min(map(len, parts.values())) >= 4
+    assert len(set(training.folds(loaded.labels, 5, 0, loaded.groups))) == 5
+
+
+def test_frames_without_end_are_dealt_by_file(tmp_path, monkeypatch):
+    folder = frames_of_a_door(tmp_path, 12)
+    (folder / "shut" / "03-again.png").write_bytes((folder / "shut" / "03.png").read_bytes())
+    monkeypatch.setattr(duplicates, "MOST", 5)
+    loaded = photos.load_photos(folder, SIZE)
+    assert set(loaded.twins) == {"shut/03.png", "shut/03-again.png"}
+    assert "with the same pixels" in utils.describe(loaded)
+
+
+def test_photos_without_copies_are_left_as_they_are():
+    twins = {"a": "a", "b": "a"}
+    files, labels = [*"abcdefghij"], np.arange(10) % 2
+    assert duplicates.apart(twins, files, labels, [], 5) == (twins, frozenset())
+    assert duplicates.apart({}, files, labels, [], 5) == ({}, frozenset())
+
+
+def test_a_picture_saved_anew_in_another_class_may_be_right(tmp_path):
+    folder = write(tmp_path, draw(8))
+    (folder / "class a" / "x.jpg").write_bytes(DRAWN[0].read_bytes())
+    (folder / "class b" / "x.jpg").write_bytes(changed(DRAWN[0], "lighter"))
+    (line,) = utils.describe(photos.load_photos(folder, SIZE)).splitlines()[2:]
+    assert line.endswith("class b/x.jpg (of two classes: look whether one is wrong)")

@@ -78,6 +78,7 @@ OTHERS = {
         "EPOCHS": "9",
         "LEARNING_RATE": "1e-2",
         "DROPOUT": "0.7",
+        "CLASS_WEIGHTS": '"balanced"',
         "MY_PHOTO": '"my_photos/umbrella.jpg"',
     },
     "04_fine_tuning": {
@@ -88,6 +89,7 @@ OTHERS = {
         "HEAD_LEARNING_RATE": "1e-2",
         "DROPOUT": "0.7",
         **VIEWS,
+        "CLASS_WEIGHTS": '"balanced"',
         "POSITIVE": "sorted(p.name for p in folder.iterdir())[-1]",
         "SEED": "1",
         "TRIED_CUT": '"block_14_expand"',

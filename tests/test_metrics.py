@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import draw
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,3 +113,36 @@ def test_results_in_words():
     entry = result.entry("head_")
     assert (entry["head_correct"], entry["head_total"]) == (3, 4)
     assert entry["interval"] == [round(low, 4), round(high, 4)]
+
+
+# --- By class ---
+
+
+@given(st.integers(2, 12), st.integers(0, 2**32 - 1))
+def test_the_same_answer_for_all_has_one_in_k_of_balanced_accuracy(classes, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(classes), rng.integers(1, 50, classes)))
+    p = np.tile(np.eye(classes)[rng.integers(classes)], (len(labels), 1))
+    assert metrics.balanced_accuracy(p, labels) == pytest.approx(1 / classes)
+    assert metrics.balanced_accuracy(np.eye(classes)[labels], labels) == 1
+
+
+def test_a_rare_class_that_is_not_found_is_told():
+    photos = draw(1, classes=2)
+    some = photos.subset(np.repeat([0, 1], [20, 1]))
+    names = [photos.class_names[label] for label in photos.labels]
+    p = np.tile(np.eye(2)[some.labels[0]], (21, 1))
+    told = metrics.by_class(p, some)
+    assert str(metrics.count_right(p, some.labels)).startswith("20 of 21 right (95.2 %")
+    assert f"20 of 20 {names[0]}" in told
+    assert f"0 of 1 {names[1]}" in told
+    assert told.endswith("50.0 %")
+
+
+def test_of_many_classes_those_least_found_are_named():
+    some = draw(2, classes=8)
+    p = np.eye(8)[some.labels]
+    p[some.labels == 5] = np.eye(8)[0]
+    told = metrics.by_class(p, some)
+    assert told.startswith(f"right by class: 0 of 2 {some.class_names[5]}, 2 of 2 ")
+    assert "and 2 classes with no lower share" in told

@@ -153,6 +153,48 @@ def test_no_epochs_change_nothing(pooled, photos):
     assert (history.best, len(history.val_loss)) == (0, 1)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_weights_of_classes_are_those_of_keras(classes):
+    """One epoch in the same order, without dropout: the loss and the head of Keras's own fit."""
+    rng, weights = np.random.default_rng(0), dict(enumerate((0.25, 4.0, 1.5)[:classes]))
+    labels, inputs = np.arange(80) % classes, rng.normal(size=(80, 6)).astype(np.float32)
+    heads = [training.build_head(6, classes, dropout=0.0, seed=0) for _ in range(3)]
+    plain, ours, alike = heads
+    how = {"epochs": 1, "learning_rate": 0.1, "seed": 0}
+    history = fit(ours, inputs[None], labels, **how, class_weight=weights)
+    kinds = keras.losses.BinaryCrossentropy, keras.losses.SparseCategoricalCrossentropy
+    plain.compile(keras.optimizers.Adam(0.1), kinds[classes > 2](from_logits=True))
+    order = np.random.default_rng(0).permutation(len(labels))
+    told = plain.fit(inputs[order], labels[order], 32, 1, 0, shuffle=False, class_weight=weights)
+    assert history.loss[1] == pytest.approx(told.history["loss"][0], rel=1e-5)
+    for own, of_keras in zip(ours.get_weights(), plain.get_weights(), strict=True):
+        assert own == pytest.approx(of_keras, abs=1e-4)
+    fit(alike, inputs[None], labels, **how)
+    assert not equal(alike.get_weights(), ours.get_weights())
+
+
+def test_weights_of_one_change_not_a_bit(pooled, photos):
+    some = pooled, photos.labels, pooled[0], photos.labels
+    heads = [training.build_head(pooled.shape[-1], 2, dropout=0.2, seed=0) for _ in range(2)]
+    how = {"epochs": 3, "learning_rate": 0.1, "seed": 0}
+    histories = [
+        fit(head, *some, **how, class_weight=weights)
+        for head, weights in zip(heads, (None, {0: 1.0, 1: 1.0}), strict=True)
+    ]
+    assert equal(heads[0].get_weights(), heads[1].get_weights())
+    assert histories[0].val_loss == histories[1].val_loss
+
+
+def test_balanced_weights_make_classes_count_alike():
+    labels = np.repeat([0, 1, 3], [100, 5, 20])
+    weights = training.class_weights(labels, 4, "balanced")
+    assert weights == {0: 125 / 400, 1: 125 / 20, 3: 125 / 80}
+    assert training.class_weights(labels, 4, None) is None
+    with pytest.raises(UserError) as raised:
+        training.class_weights(labels, 4, "equal")
+    assert one_sentence(raised.value)
+
+
 def test_each_view_takes_part(pooled, photos):
     """Half of the epochs' photos come from the second view, so its content matters."""
     other = pooled.copy()

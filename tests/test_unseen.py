@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import utils
-from mobilenet import UserError, predict, unseen
+from mobilenet import UserError, lettering, predict, unseen
 from mobilenet.metrics import wilson_interval
 
 NAMES = ("alpaca", "not alpaca", "a class with a long name", "été", "$5 to $6")
@@ -275,7 +275,8 @@ def test_each_photo_carries_its_name_and_its_answer():
     ]
     given = own(5, 5, names=names)
     titles = [axes.get_title().splitlines() for axes in utils.own_grid(given, NAMES, True).axes][:5]
-    assert [title[1] for title in titles[:3]] == ["a.jpg", "□□.jpg", r"\$x\$.png"]
+    expected = ["a.jpg", lettering.spelled("照片.jpg"), r"\$x\$.png"]
+    assert [title[1] for title in titles[:3]] == expected
     assert len({title[1] for title in titles}) == 5, "photos of a series can be told apart"
     for (said, _), p in zip(titles, given.p, strict=True):
         assert said.endswith(f" {100 * p.max():.0f} %")

@@ -103,7 +103,7 @@ def test_every_public_plot_is_drawn_here():
     plots = {
         name
         for name, what in vars(utils).items()
-        if getattr(what, "__annotations__", {}).get("return") is Figure
+        if getattr(what, "__annotations__", {}).get("return") is Figure and name[0] != "_"
     }
     drawn = FIGURES | LAYERS | LOOKING | TRUST | OF_ONES_OWN | ROUNDED | FROM_SCRATCH
     assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
@@ -240,6 +240,19 @@ def test_photos_in_words():
     assert lines[0].endswith("15 files left out.")
     assert lines[1] == "  left out: alpaca/0.jpg (it is empty)"
     assert len(lines) == 11
+
+
+@pytest.mark.parametrize(("rare", "said"), [(5, True), (24, True), (25, True), (26, False)])
+def test_classes_of_very_different_sizes_are_told(rare, said):
+    photos = some_photos(3, 100)
+    some = photos.subset(np.r_[0:100, 100:200, 200 : 200 + rare])
+    lines = utils.describe(some).splitlines()
+    assert len(lines) == 1 + said
+    if said:
+        counts = np.bincount(some.labels)
+        few, many = (photos.class_names[k] for k in (counts.argmin(), counts.argmax()))
+        assert f"unbalanced: 100 {many}, {rare} {few}." in lines[1]
+        assert f"always answers {many!r} is right for {10000 / len(some):.1f} %" in lines[1]
 
 
 def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
