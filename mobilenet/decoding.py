@@ -10,10 +10,43 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from PIL.JpegImagePlugin import JpegImageFile
 
 from mobilenet import UserError
+
+try:
+    import pillow_heif
+except ImportError:
+    pillow_heif = None
+
+# What is read, by suffix. AVIF is in Pillow since 11.3, and may be left out where it was built.
+AVIF = {".avif"} if features.check("avif") else set()
+HEIC = {".heic", ".heif", ".hif"}
+JPEG_2000 = {".jp2", ".j2k", ".jpx", ".jpf"} if features.check("jpg_2000") else set()
+SUFFIXES = (
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    | JPEG_2000
+    | AVIF
+    | (HEIC if pillow_heif else set())
+)
+# What is known and not read, and what helps.
+HEIC_NEEDS = "HEIC is read if pillow-heif is installed: `.venv/bin/pip install pillow-heif`"
+RAW = """.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf
+.pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"""
+VIDEO = ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .webm .wmv"
+NOT_READ = {
+    " ".join(HEIC): HEIC_NEEDS,
+    ".avif": "AVIF is read by Pillow 11.3 or newer: `.venv/bin/pip install --upgrade pillow`",
+    ".jp2 .j2k .jpx .jpf": "JPEG 2000 is not read by this Pillow: save it as JPEG",
+    ".jxl": "JPEG XL is not read: save it as JPEG",
+    RAW: "a RAW photo: export it as JPEG",
+    VIDEO: "a video",
+    ".ai .eps .pdf .ps .psd .svg .xcf": "a drawing or document: export it as PNG",
+    ".dds .exr .hdr .icns .ico .pbm .pcx .pgm .pnm .ppm .tga": "a picture of a kind that is not "
+    "read: save it as PNG",
+    ".7z .bz2 .gz .rar .tar .tgz .xz .zip": "an archive: unpack it",
+}
 
 # Megapixels that take less than a gigabyte of memory, by format; up to 256 pixels a side a JPEG is
 # decoded at a fraction. No other format is looked for: for one Pillow would start Ghostscript.
@@ -46,6 +79,15 @@ UNREADABLE = (
 # Odd metadata is no reason to bother anyone. Said once: warnings.catch_warnings in the threads
 # that read photos would leave the process's filters in disorder.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def why_not(name: str) -> str:
+    """Why a file of this name is not read as a photo, in a few words; "" if it is."""
+    suffix = Path(name).suffix.lower()
+    if suffix in SUFFIXES:
+        return ""
+    reasons = (reason for known, reason in NOT_READ.items() if suffix in known.split())
+    return next(reasons, "no photo by its name")
 
 
 def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:

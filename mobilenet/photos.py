@@ -18,11 +18,10 @@ import numpy as np
 import PIL
 
 from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
-from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
+from mobilenet.decoding import NO_MEMORY, SUFFIXES, read_content, read_or_reason, reason_of
 from mobilenet.files import DAMAGE
 from mobilenet.progress import ahead, progress
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
 AHEAD = 64  # photos decoded before they are written

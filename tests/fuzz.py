@@ -93,7 +93,7 @@ def wanted(folder: Path, names: tuple[str, ...]) -> set[str]:
                 parts = (Path(path) / file).relative_to(folder).parts
                 hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
                 suffix = os.path.splitext(file)[1].lower()
-                if not hidden and suffix in photos.SUFFIXES and not (Path(path) / file).is_fifo():
+                if not hidden and suffix in decoding.SUFFIXES and not (Path(path) / file).is_fifo():
                     found.add("/".join(parts))
     return found
 
