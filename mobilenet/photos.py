@@ -26,7 +26,7 @@ PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
 AHEAD = 64  # photos decoded before they are written
 TRIES = 3  # of a file that changes while it is read
-DECODINGS = 2  # to be counted up when the same files come to give other pixels
+DECODINGS = 3  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
 
