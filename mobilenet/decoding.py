@@ -69,6 +69,7 @@ SIDE = 65_535  # pixels, the most of a JPEG; a line costs memory however short i
 HEAVIEST = 128_000_000  # bytes of a file, which is read whole
 RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
 PLAIN = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"}  # TIFF, compressed
+BYTES, NUMBERS = (1, 2, 6, 7), 300_000  # of a TIFF's tags: kinds of bytes, and the most of others
 SCANS = 100  # of a JPEG: more than programs write, and a small file of more may take hours
 PROFILE = 4_000_000  # bytes of a colour profile: more than any printer's
 NO_MEMORY = "there is not enough memory for it"
@@ -136,14 +137,37 @@ def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:
 
 
 def _opened(path: Path | str | BinaryIO) -> Image.Image:
-    try:
-        return Image.open(path, formats=tuple(LARGEST))
-    except Image.UnidentifiedImageError:
-        with path if hasattr(path, "read") else open(path, "rb") as file:
-            file.seek(4)
-            if file.read(8) in (b"ftypheic", b"ftypheix", b"ftypmif1") and pillow_heif is None:
-                raise ValueError(HEIC_NEEDS) from None  # whatever it is called
-        raise
+    with nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
+        start = file.read(64)
+        if start[:4] in (b"II*\0", b"MM\0*"):
+            _check_tags(file, "<" if start[:1] == b"I" else ">")
+        heic = start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1") and b"avif" not in start
+        if heic and pillow_heif is None:
+            raise ValueError(HEIC_NEEDS)  # whatever it is called
+        file.seek(0)
+    return Image.open(path, formats=tuple(LARGEST))
+
+
+def _check_tags(file: BinaryIO, order: str) -> None:
+    """ValueError if the tags of a TIFF hold more than those of photos: Pillow would read them on
+    opening it, and make numbers of them one by one.
+    """
+    file.seek(4)
+    waiting, numbers, size = [file.read(4)], 0, 0
+    for _ in range(4):  # its own, and those of EXIF that it points to
+        if not waiting or len(waiting[-1]) < 4:
+            return
+        file.seek(struct.unpack(f"{order}I", waiting.pop())[0])
+        many = int.from_bytes(file.read(2), "little" if order == "<" else "big")
+        entries = file.read(12 * many)
+        whole = entries[: len(entries) // 12 * 12]
+        for tag, kind, count, value in struct.iter_unpack(f"{order}HHI4s", whole):
+            size += count * (1 if kind in BYTES else 8)
+            numbers += 0 if kind in BYTES else count
+            if tag in (34665, 34853, 40965):
+                waiting.append(value)
+        if numbers > NUMBERS or size > HEAVIEST / 2:
+            raise ValueError("its tags hold more than those of a photo")
 
 
 def _share(image: Image.Image) -> float:

@@ -301,3 +301,16 @@ def test_a_tile_larger_than_a_photo(side, becomes):
     head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries
     found = decoding.read_or_reason(io.BytesIO(head.ljust(256, b"\0") + bytes(256)), 32)
     assert becomes in found if becomes else found.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "bytes"])
+def test_tags_of_more_than_a_photo_are_not_read(kind):
+    """A million numbers took 12 s and 300 MB."""
+    tags = [(256, 4, 1, 16), (257, 4, 1, 16), (259, 4, 1, 1), (262, 4, 1, 1)]
+    if kind == "numbers":
+        tags += [(273, 4, decoding.NUMBERS + 1, 8)]
+    else:
+        tags += [(50_000 + i, 7, decoding.HEAVIEST // 4, 8) for i in range(3)]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert "tags" in decoding.read_or_reason(io.BytesIO(data), 32)
