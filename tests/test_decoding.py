@@ -260,6 +260,14 @@ def test_a_profile_that_changes_no_pixel(profile):
     assert np.array_equal(read_photo(file, 64), plain)
 
 
+def test_srgb_of_every_program_costs_nothing():
+    """It is known by what it does to colours, not by its name."""
+    built_in = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (profiles.SRGB, built_in):
+        assert decoding._to_srgb(profile, "RGB") is None
+    assert decoding._to_srgb(profiles.WIDE["Display P3"], "RGB")
+
+
 def test_one_profile_in_many_threads():
     files = [
         tagged(colourful(64 + i, 64), profiles.WIDE["Display P3"], "PNG").getvalue()
