@@ -70,6 +70,7 @@ HEAVIEST = 128_000_000  # bytes of a file, which is read whole
 RUNS = 4  # megapixels of a BMP in run lengths, which Pillow decodes in Python
 PLAIN = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"}  # TIFF, compressed
 BYTES, NUMBERS = (1, 2, 6, 7), 300_000  # of a TIFF's tags: kinds of bytes, and the most of others
+ODD_TIFF = (b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")  # which Pillow reads, too
 SCANS = 100  # of a JPEG: more than programs write, and a small file of more may take hours
 PROFILE = 4_000_000  # bytes of a colour profile: more than any printer's
 NO_MEMORY = "there is not enough memory for it"
@@ -141,6 +142,8 @@ def _opened(path: Path | str | BinaryIO) -> Image.Image:
         start = file.read(64)
         if start[:4] in (b"II*\0", b"MM\0*"):
             _check_tags(file, "<" if start[:1] == b"I" else ">")
+        elif start[:4] in ODD_TIFF:
+            raise ValueError("it is a TIFF of more than 4 GB or of an odd kind: save it as PNG")
         heic = start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1") and b"avif" not in start
         if heic and pillow_heif is None:
             raise ValueError(HEIC_NEEDS)  # whatever it is called

@@ -322,3 +322,8 @@ def test_tags_of_more_than_a_photo_are_not_read(kind):
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
     assert "tags" in decoding.read_or_reason(io.BytesIO(data), 32)
+
+
+@pytest.mark.parametrize("start", decoding.ODD_TIFF)
+def test_a_tiff_of_an_odd_kind_is_named(start):
+    assert "odd kind" in decoding.read_or_reason(io.BytesIO(start + bytes(200)), 32)
