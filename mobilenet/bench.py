@@ -245,7 +245,9 @@ def lay_out(photos: Any, source: Path, folder: Path, times: int) -> None:
 
 
 def upright(photo: Path) -> Image.Image:
-    """A photo in RGB, turned as its camera says."""
+    """A photo in RGB, turned as its camera says; its colours as TensorFlow takes them, which heeds
+    no profile.
+    """
     with Image.open(photo) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
 

@@ -18,16 +18,15 @@ import numpy as np
 import PIL
 
 from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
-from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
+from mobilenet.decoding import NO_MEMORY, SUFFIXES, read_content, read_or_reason, reason_of
 from mobilenet.files import DAMAGE
 from mobilenet.progress import ahead, progress
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
 AHEAD = 64  # photos decoded before they are written
 TRIES = 3  # of a file that changes while it is read
-DECODINGS = 2  # to be counted up when the same files come to give other pixels
+DECODINGS = 3  # to be counted up when the same files come to give other pixels
 FEWEST = 5  # photos in a class, so that each part and each of five folds gets one
 
 

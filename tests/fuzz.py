@@ -34,6 +34,16 @@ with watched:
 
     Image.init()  # all formats
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+FIRST = {  # of each format that `sized` knows
+    "JPEG": "plain.jpg",
+    "PNG": "rgb.png",
+    "GIF": "still.gif",
+    "BMP": "rgb.bmp",
+    "WEBP": "lossless.webp",
+    "TIFF": "rgb.tif",
+    "JPEG2000": "rgb.jp2",
+    "AVIF": "rgba.avif",
+}
 
 
 # --- What must hold of any bytes ---
@@ -93,7 +103,7 @@ def wanted(folder: Path, names: tuple[str, ...]) -> set[str]:
                 parts = (Path(path) / file).relative_to(folder).parts
                 hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
                 suffix = os.path.splitext(file)[1].lower()
-                if not hidden and suffix in photos.SUFFIXES and not (Path(path) / file).is_fifo():
+                if not hidden and suffix in decoding.SUFFIXES and not (Path(path) / file).is_fifo():
                     found.add("/".join(parts))
     return found
 
@@ -211,6 +221,11 @@ def first_photos() -> dict[str, bytes]:
         "palette.bmp": saved(rgb.quantize(16), "BMP"),
         "bits.bmp": saved(picture(mode="1"), "BMP"),
         "lengths.bmp": lengths(),
+        "rgb.tif": saved(rgb, "TIFF", tiffinfo={0x0112: 6}),
+        "lzw.tif": saved(rgba, "TIFF", compression="tiff_lzw"),
+        "fractions.tif": saved(picture(mode="L").convert("F").point(lambda x: x / 255), "TIFF"),
+        "rgb.jp2": saved(rgb, "JPEG2000"),
+        "rgba.avif": saved(rgba, "AVIF", **beside),
     }
     header = struct.pack(">IIBBBBB", 3, 3, 8, 0, 0, 0, 1)
     passes = [(1, 1), (1, 1), (2, 1), (2, 1), (1, 3)]  # (columns, rows) of Adam7 that 3 × 3 has
@@ -241,14 +256,7 @@ def lengths() -> bytes:
 
 def sized(kind: str, width: int, height: int) -> bytes:
     """A small file of a format that says that it has this many pixels."""
-    first = {
-        "JPEG": "plain.jpg",
-        "PNG": "rgb.png",
-        "GIF": "still.gif",
-        "BMP": "rgb.bmp",
-        "WEBP": "lossless.webp",
-    }
-    data = bytearray((CORPUS / "decode" / first[kind]).read_bytes())
+    data = bytearray((CORPUS / "decode" / FIRST[kind]).read_bytes())
     if kind == "JPEG":
         at = data.index(b"\xff\xc0") + 5
         data[at : at + 4] = struct.pack(">HH", height, width)
@@ -260,6 +268,20 @@ def sized(kind: str, width: int, height: int) -> bytes:
         data[at + 5 : at + 9] = struct.pack("<HH", width, height)
     elif kind == "BMP":
         data[18:26] = struct.pack("<ii", width, height)
+    elif kind == "TIFF":
+        for tag, side in ((0x0100, width), (0x0101, height)):
+            at = data.index(struct.pack("<HHI", tag, 4, 1)) + 8
+            data[at : at + 4] = struct.pack("<I", side)
+    elif kind == "JPEG2000":
+        at = data.index(b"ihdr") + 4
+        data[at : at + 8] = struct.pack(">II", height, width)
+        at = data.index(b"\xff\x51") + 6  # in the codestream, too
+        data[at : at + 8] = struct.pack(">II", width, height)
+    elif kind == "AVIF":
+        at = data.index(b"ispe") + 8
+        while at > 7:
+            data[at : at + 8] = struct.pack(">II", width, height)
+            at = data.find(b"ispe", at) + 8
     else:
         at = data.index(b"VP8L") + 9
         bits = (width - 1) | (height - 1) << 14

@@ -48,7 +48,9 @@ def picture(width: int = 60, height: int = 40, mode: str = "RGB", seed: int = 0)
 def content(suffix: str, image: Image.Image | None = None, **options) -> bytes:
     """A picture as a file of this kind."""
     out = io.BytesIO()
-    (image or picture()).save(out, {"jpg": "JPEG"}.get(suffix, suffix), **options)
+    (image or picture()).save(
+        out, {"jpg": "JPEG", "jp2": "JPEG2000"}.get(suffix, suffix), **options
+    )
     return out.getvalue()
 
 
@@ -72,7 +74,7 @@ def chunk(kind_: bytes, data: bytes) -> bytes:
 
 # --- Cut off, empty, something else ---
 
-for suffix in ("jpg", "png"):
+for suffix in ("jpg", "png", "tiff", "jp2", "avif"):
     whole = content(suffix)
     for tenth in range(1, 10):
         cut = whole[: len(whole) * tenth // 10]
@@ -84,7 +86,12 @@ KINDS["text"] = one("text.jpg", b"not a photo\n" * 50, "it is no JPEG")
 KINDS["a page of a server"] = one("page.jpg", b"<html><h1>404</h1></html>", "it is no JPEG")
 KINDS["PNG called jpg"] = one("really_png.jpg", content("png"), READ)
 KINDS["JPEG called png"] = one("really_jpg.png", content("jpg"), READ)
-KINDS["TIFF called jpg"] = one("tiff.jpg", content("tiff"), "it is no JPEG")
+KINDS["TIFF called jpg"] = one("tiff.jpg", content("tiff"), READ)
+KINDS["AVIF called jpg"] = one("avif.jpg", content("avif"), READ)
+KINDS["JPEG called avif"] = one("jpeg.avif", content("jpg"), READ)
+KINDS["JPEG called tif"] = one("jpeg.tif", content("jpg"), READ)
+KINDS["JPEG called jfif"] = one("jpeg.jfif", content("jpg"), READ)
+KINDS["a phone's photo called jpg"] = one("phone.jpg", b"\0\0\0\x18ftypheic" + bytes(99), "")
 KINDS["PostScript called jpg"] = one("eps.jpg", content("eps"), "it is no JPEG")
 KINDS["vector graphics called jpg"] = one("svg.jpg", b"<svg xmlns='x'/>", "it is no JPEG")
 KINDS["no suffix"] = one("photo", content("jpg"), PASSED)
@@ -99,9 +106,9 @@ header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
 lines = zlib.compress(bytes(1000))
 BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
 KINDS["60,000 × 60,000 pixels"] = one("bomb.png", BOMB, "pixels")
-for format_ in decoding.LARGEST:
-    large = fuzz.sized(format_, 16_383, 16_383)
-    KINDS[f"{format_}, 268 megapixels"] = one(f"large.{format_}", large, "pixels")
+for format_ in fuzz.FIRST:
+    large, suffix = fuzz.sized(format_, 16_383, 16_383), decoding.FORMATS[format_][0].split()[0]
+    KINDS[f"{format_}, 268 megapixels"] = one(f"large{suffix}", large, "pixels")
 KINDS["1 × 1 pixel"] = one("dot.png", content("png", picture(1, 1)), READ)
 KINDS["1 × 10,000 pixels"] = one("thread.png", content("png", picture(1, 10_000)), READ)
 KINDS["10,000 × 1 pixels"] = one("line.png", content("png", picture(10_000, 1)), READ)
@@ -125,6 +132,13 @@ KINDS["black and white"] = one("bits.png", content("png", picture(mode="1")), RE
 palette = picture(mode="P")
 KINDS["palette, transparent"] = one("palette.png", content("png", palette, transparency=3), READ)
 KINDS["grey, transparent"] = one("veil.png", content("png", picture(mode="LA")), READ)
+for packed in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg", "group4"):
+    mode = "1" if packed == "group4" else "RGB"
+    paper = content("tiff", picture(mode=mode), compression=packed)
+    becomes = READ if packed in decoding.PLAIN else "compression"
+    KINDS[f"TIFF, {packed}"] = one(f"{packed}.tif", paper, becomes)
+pages = content("tiff", picture(), save_all=True, append_images=[picture(seed=1)])
+KINDS["TIFF of two pages"] = one("pages.tif", pages, READ)
 KINDS["progressive"] = one("steps.jpg", content("jpg", progressive=True), READ)
 arithmetic = (fuzz.CORPUS / "decode" / "arithmetic.jpg").read_bytes()
 KINDS["arithmetic JPEG"] = one("arithmetic.jpg", arithmetic, EITHER)  # as Pillow was built

@@ -161,7 +161,7 @@ class TestUnreadable:
         assert said.startswith("Rows: 40, in ")
         assert "cannot be read: 3, with the reason in unreadable-*.parquet." in said
         found = unreadable(tmp_path / "out")
-        none = "it is no JPEG, PNG, WebP, GIF or BMP"
+        none = "it is no JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000 or AVIF"
         assert {path: (row["label"], row["reason"]) for path, row in found.items()} == {
             "class a/zero.jpg": ("class a", none),
             "class a/nowhere.jpg": ("class a", "it is not there"),

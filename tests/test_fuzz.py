@@ -18,6 +18,7 @@ from mobilenet import ROOT, UserError, decoding, photos
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.decoding does
 CHANGES = {"decode": 3000, "scan": 100}
+LARGE = ("CMYK jpg", "RGBA png", "gif", "RGBA tiff", "RGBA avif")
 GIGABYTE = 1024  # MiB, and of the whole process
 MEASURE = """
 import sys
@@ -79,7 +80,7 @@ def test_changes_to_the_corpus(target):
 # --- What a photo may cost ---
 
 
-@pytest.mark.parametrize("kind", decoding.LARGEST)
+@pytest.mark.parametrize("kind", fuzz.FIRST)
 def test_what_is_too_large_is_named_before_it_is_decoded(kind):
     most = decoding.LARGEST[kind]
     side = int((most * 1e6) ** 0.5) + 1
@@ -89,7 +90,7 @@ def test_what_is_too_large_is_named_before_it_is_decoded(kind):
     assert "megapixels" not in str(reason)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_what_is_too_long_is_named_before_it_is_decoded(kind):
     with pytest.raises(UserError, match=f"a side of it has more than {decoding.SIDE} pixels"):
         decoding.read_photo(io.BytesIO(fuzz.sized(kind, 1, decoding.SIDE + 1)), 32)
@@ -114,13 +115,13 @@ def test_scans_are_counted_up_to_the_end_of_the_photo():
 @pytest.mark.parametrize("megapixels", [0.0004, 0.01])
 def test_large_photos_are_decoded_one_at_a_time(monkeypatch, megapixels):
     """Each on a core of its own, they would take a gigabyte for each core."""
-    real, held = decoding._to_rgb, []
+    real, held = decoding._flat, []
 
-    def to_rgb(image):
+    def flat(image):
         held.append(decoding._one_large.locked())
         return real(image)
 
-    monkeypatch.setattr(decoding, "_to_rgb", to_rgb)
+    monkeypatch.setattr(decoding, "_flat", flat)
     monkeypatch.setitem(decoding.LARGEST, "PNG", megapixels)
     decoding.read_photo(fuzz.CORPUS / "decode" / "rgb.png", 32)  # 384 pixels
     assert held == [megapixels < 0.001]
@@ -142,7 +143,7 @@ def test_no_memory_left(monkeypatch):
     def none(*_):
         raise MemoryError
 
-    monkeypatch.setattr(decoding, "_to_rgb", none)
+    monkeypatch.setattr(decoding, "_flat", none)
     with pytest.raises(UserError, match="there is not enough memory for it"):
         decoding.read_photo(fuzz.CORPUS / "decode" / "rgb.png", 32)
 
@@ -150,13 +151,13 @@ def test_no_memory_left(monkeypatch):
 def largest(name: str, path: Path) -> None:
     """Write a photo of as many pixels as its format may have, of the kind that takes most."""
     suffix = name.split()[-1]
-    kind = {"jpg": "JPEG"}.get(suffix, suffix.upper())
+    kind = {"jpg": "JPEG", "jp2": "JPEG2000"}.get(suffix, suffix.upper())
     side = int((decoding.LARGEST[kind] * 1e6) ** 0.5)
-    mode = {"CMYK jpg": "CMYK", "RGBA png": "RGBA", "RGBA webp": "RGBA", "grey 16 bit png": "I;16"}
-    image = Image.new(mode.get(name, "P" if kind == "GIF" else "RGB"), (side, side))
+    modes = {"CMYK": "CMYK", "RGBA": "RGBA", "grey": "I;16", "fractions": "F"}
+    image = Image.new(modes.get(name.split()[0], "P" if kind == "GIF" else "RGB"), (side, side))
     exif = Image.Exif()
     exif[0x0112] = 6
-    options = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}
+    options = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "AVIF") else {}
     if kind == "JPEG":
         options["progressive"] = name != "camera's jpg"
     if kind == "WEBP":
@@ -165,6 +166,10 @@ def largest(name: str, path: Path) -> None:
         options["compress_level"] = 1
     if kind == "GIF":
         options["transparency"] = 0
+    if kind == "TIFF":
+        options |= {"compression": "tiff_lzw", "strip_size": 1 << 30, "tiffinfo": {0x0112: 6}}
+    if kind == "AVIF":
+        options |= {"speed": 10, "subsampling": "4:4:4"}
     image.save(path, **options)
 
 
@@ -172,7 +177,10 @@ def largest(name: str, path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory on Linux")
 @pytest.mark.parametrize(
     "name",
-    ["camera's jpg", "CMYK jpg", "RGBA png", "grey 16 bit png", "gif", "bmp", "RGBA webp"],
+    [
+        *("camera's jpg", "CMYK jpg", "RGBA png", "grey 16 bit png", "gif", "bmp", "RGBA webp"),
+        *("RGBA tiff", "fractions tiff", "RGBA jp2", "RGBA avif"),
+    ],
 )
 def test_the_largest_photo_takes_less_than_a_gigabyte(tmp_path, name):
     path = tmp_path / f"photo.{name.split()[-1]}"
@@ -208,8 +216,8 @@ def test_fuzzing_finds_nothing(target):
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory on Linux")
 def test_large_photos_of_every_format_in_every_thread(tmp_path):
-    paths = [tmp_path / f"photo.{name.split()[-1]}" for name in ("CMYK jpg", "RGBA png", "gif")]
-    for name, path in zip(("CMYK jpg", "RGBA png", "gif"), paths, strict=True):
+    paths = [tmp_path / f"photo.{name.split()[-1]}" for name in LARGE]
+    for name, path in zip(LARGE, paths, strict=True):
         largest(name, path)
     peak = measured(paths * 2)
     print(f"all: {peak} MiB")

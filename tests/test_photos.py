@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mobilenet
-from mobilenet import ROOT, UserError, datasets, photos, predict, unseen
+from mobilenet import ROOT, UserError, datasets, decoding, photos, predict, unseen
 from mobilenet.decoding import read_photo
 from mobilenet.photos import load_photos
 
@@ -47,9 +47,9 @@ def close(image, expected, by=12):
 # --- One photo ---
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "webp", "gif", "bmp", "JPG"])
+@pytest.mark.parametrize("suffix", [*sorted(decoding.SUFFIXES), ".JPG"])
 def test_formats(tmp_path, suffix):
-    path = tmp_path / f"photo.{suffix}"
+    path = tmp_path / f"photo{suffix}"
     quarters().save(path)
     image = read_photo(path, 32)
     assert (image.shape, image.dtype) == ((32, 32, 3), np.uint8)
@@ -145,7 +145,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif"])
 def test_photos_come_out_upright(tmp_path, orientation, suffix):
     upright = np.asarray(quarters(width=96, height=64))
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
@@ -272,7 +272,7 @@ def test_what_cannot_be_read_is_named_with_a_reason(tmp_path, kind):
     assert str(raised.value).startswith(f"{path} cannot be read as a photo: ")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp", "tif", "jp2", "avif"])
 def test_damaged_bytes_give_a_photo_or_a_reason(tmp_path, suffix):
     """Nothing but UserError, whatever bytes are changed."""
     path = tmp_path / f"photo.{suffix}"
