@@ -28,8 +28,8 @@ from nbclient import NotebookClient
 TASK = """import asyncio
 async def steps():
     for number in range(4):
+        await asyncio.sleep(0.5)
         print("step", number)
-        await asyncio.sleep(0.1)
 work = asyncio.create_task(steps())
 print("started")""", "await work\nprint('done')"
 THREAD = """import threading, time
