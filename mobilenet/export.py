@@ -24,7 +24,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from mobilenet import BUILD, UserError, classifier, command, cost, datasets, quantizing
+from mobilenet import BUILD, UserError, classifier, command, cost, datasets, naming, quantizing
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
@@ -43,7 +43,7 @@ QUANTIZE = (
     "float16: weights in 16 bits; int8: weights and activations in 8, their ranges from training "
     "photos (default: %(default)s)"
 )
-KEPT = "seed", "test", "part"  # what a model's card says of the photos of its training
+KEPT = "seed", "test", "part", "learned"  # what a model's card says of the photos of its training
 ALIGNMENT = 16  # bytes, as the schema asks for weights and Python's Pack forgets
 
 
@@ -230,9 +230,11 @@ def _check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
         )
 
 
-def export(path: Path, quantize: str, out: Path) -> int:
-    """Convert a saved classifier, write the file and say in one line what it is."""
-    model, names = classifier.load(path)
+def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None = None) -> int:
+    """Convert a saved classifier, write the file and say what it is. classes: the names of its
+    classes, if it has none.
+    """
+    model, names = classifier.load(path, classes)
     if out.suffix != ".tflite":
         raise UserError(f"{out} is no name for a LiteRT model: let it end in .tflite.")
     card = {key: value for key, value in classifier.read_card(path).items() if key in KEPT}
@@ -253,11 +255,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command.Parser("python -m mobilenet.export", __doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, default=MODEL, help="a saved .keras file")
     parser.add_argument("--quantize", choices=KINDS, default="none", help=QUANTIZE)
+    parser.add_argument("--classes", metavar="NAMES", help=naming.CLASSES)
     parser.add_argument("--out", type=Path, help="a .tflite file (default: beside the model)")
     chosen = parser.parse_args(arguments)
     kind = "" if chosen.quantize == "none" else f"_{chosen.quantize}"
     out = chosen.out or chosen.model.parent / f"{chosen.model.stem}{kind}.tflite"
-    return command.run(lambda: export(chosen.model, chosen.quantize, out))
+
+    def work() -> int:
+        return export(chosen.model, chosen.quantize, out, naming.read_names(chosen.classes))
+
+    return command.run(work)
 
 
 if __name__ == "__main__":
