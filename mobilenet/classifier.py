@@ -152,9 +152,9 @@ def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[s
             warnings.simplefilter("ignore")  # of weights that lack, which it then raises
             model = keras.saving.deserialize_keras_object(_single(config), safe_mode=True)
             model.load_weights(path)
-        _check_layers(path, model)
+        _check_inputs(path, model)
         model = adopted(path, model, bool(card["class_names"]))
-        _check_model(path, model, len(names))
+        _check_outputs(path, model, len(names))
     except UserError:
         raise
     except Refused as error:
@@ -206,23 +206,24 @@ def _check_names(path: Path, names: Any) -> None:
         raise UserError(f"{path} does not name its classes: use a model that this project saved.")
 
 
-def _check_model(path: Path, model: Any, classes: int) -> None:
-    """Raise UserError unless a model takes square photos and gives finite logits of so many
-    classes.
-    """
-    if model.output_shape != (None, 1 if classes == 2 else classes):
-        raise UserError(f"{path} names other classes: use a model that this project saved.")
-    _, side, *_ = shape = model.input_shape
-    if not isinstance(side, int) or shape != (None, side, side, 3):
+def _check_inputs(path: Path, model: Any) -> None:
+    """Raise UserError unless a model takes square photos and leaves room in memory."""
+    shape = model.input_shape
+    if len(shape) != 4 or not isinstance(shape[1], int) or shape != (None, shape[1], shape[1], 3):
         raise UserError(f"{path} takes no square photos: use a model that this project saved.")
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError(f"{path} holds weights that are no numbers: train it again.")
-
-
-def _check_layers(path: Path, model: Any) -> None:
-    """Raise UserError unless a model leaves room in memory."""
     if max(prod(layer.output.shape[1:]) for layer in _layers(model)) > MOST:
         raise UserError(f"{path} takes more memory than a photo may: use a smaller model.")
+
+
+def _check_outputs(path: Path, model: Any, classes: int) -> None:
+    """Raise UserError unless a model gives finite logits of so many classes."""
+    if model.output_shape != (None, 1 if classes == 2 else classes):
+        raise UserError(
+            f"{path} answers with {model.output_shape[-1]} numbers, and {classes} classes are "
+            "named: name one class for each, or two for one number."
+        )
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UserError(f"{path} holds weights that are no numbers: train it again.")
 
 
 def _layers(model: Any) -> Iterator[Any]:

@@ -49,7 +49,8 @@ def check_classifier(path: Path) -> dict[str, Any]:
     was made of the same layers, whatever its numbers; returns what describes the network.
 
     How it was trained is left out. Raises Refused if it holds anything else, and OSError,
-    ValueError or one of their like if it is damaged. Nothing is unpacked but into memory, at most as much as the file is long.
+    ValueError or one of their like if it is damaged. Nothing is unpacked but into memory, at most
+    as much as the file is long.
     """
     length = path.stat().st_size
     with path.open("rb") as file:
