@@ -5,7 +5,7 @@
 It takes one photo, uint8 RGB (1, size, size, 3), and gives a probability for each class, float32
 (1, K). Scaling to [-1, 1] is inside, BatchNorm is folded into the convolutions. In the metadata
 stands, under "mobilenet", JSON that says the rest: the classes' names, how photos are cropped, what
-the network costs.
+the network costs. The names are also where MediaPipe looks for them.
 
 float16 keeps the weights in 16 bits. int8 keeps weights and activations in 8 bits, a scale for
 each channel of a kernel (Jacob et al. 2018, arXiv 1712.05877; Krishnamoorthi 2018, arXiv
@@ -24,7 +24,17 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from mobilenet import BUILD, UserError, classifier, command, cost, datasets, naming, quantizing
+from mobilenet import (
+    BUILD,
+    UserError,
+    classifier,
+    command,
+    cost,
+    datasets,
+    naming,
+    phone_labels,
+    quantizing,
+)
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
@@ -164,11 +174,14 @@ def _packed(data: bytes, card: dict[str, Any]) -> bytes:
     text = json.dumps({**card, "sha256": NO_SUM}).encode()
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer, buffer.data = NAME, len(model.buffers), np.frombuffer(text, np.uint8)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    theirs, labels = schema.MetadataT(), schema.BufferT()
+    theirs.name, theirs.buffer = phone_labels.ENTRY, len(model.buffers) + 1
+    labels.data = np.frombuffer(phone_labels.metadata(), np.uint8)
+    model.buffers += [buffer, labels]
+    model.metadata = [*(model.metadata or []), entry, theirs]
     builder = _Sharing()
     builder.Finish(model.Pack(builder), b"TFL3")
-    packed = bytes(builder.Output())
+    packed = phone_labels.with_labels(bytes(builder.Output()), card["class_names"])
     before, after = (SUM.format(some).encode() for some in (NO_SUM, sha256(packed, NO_SUM)))
     return packed.replace(before, after)
 
