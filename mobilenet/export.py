@@ -38,7 +38,7 @@ from mobilenet import (
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
-from mobilenet.litert import NAME, NO_SUM, SUM, sha256
+from mobilenet.litert import NAME, NO_SUM, SUM, sha256, whose_kernels
 from mobilenet.photos import find_folder, load_photos, split
 from mobilenet.progress import progress
 from mobilenet.quiet import quiet
@@ -191,16 +191,22 @@ def _check(data: bytes, whole: Any, quantize: str) -> None:
     8 bits, where noise is far from the ranges, unless it answers at all.
     """
     noise = np.random.default_rng(0).integers(0, 256, whole.input_shape, np.uint8)
+    one = _interpreter(data)
+    one.set_tensor(one.get_input_details()[0]["index"], noise)
+    one.invoke()
+    p = one.get_tensor(one.get_output_details()[0]["index"])
+    difference = np.abs(p - whole(noise.astype(whole.input.dtype)).numpy()).max()
+    if not difference <= (1 if quantize == "int8" else CLOSE):
+        raise UserError(f"The model answers otherwise in {quantize}: choose another kind.")
+
+
+def _interpreter(data: bytes) -> Any:
+    """TensorFlow's interpreter of a `.tflite` file, ready to answer."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own runtime leaves it one day
         one = tf.lite.Interpreter(model_content=data)
         one.allocate_tensors()
-        one.set_tensor(one.get_input_details()[0]["index"], noise)
-        one.invoke()
-        p = one.get_tensor(one.get_output_details()[0]["index"])
-    difference = np.abs(p - whole(noise.astype(whole.input.dtype)).numpy()).max()
-    if not difference <= (1 if quantize == "int8" else CLOSE):
-        raise UserError(f"The model answers otherwise in {quantize}: choose another kind.")
+    return one
 
 
 def save(path: Path, data: bytes) -> None:
@@ -260,6 +266,11 @@ def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None =
     save(out, data)
     share = len(data) / (4 * cost.totals(cost.count(model)).parameters)
     print(f"{out}: {quantize}, {len(data):,} bytes, {share:.1%} of the parameters in 32 bits")
+    if quantize == "int8":
+        print(
+            f"It was tried with {whose_kernels(_interpreter(data))} kernels: others, as of other "
+            "phones, round otherwise, and P near one half may differ by some hundredths."
+        )
     return 0
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +36,27 @@ UNREADABLE = (
 
 
 def load(
-    path: Path, threads: int | None = None
+    path: Path,
+    threads: int | None = None,
+    classes: Sequence[str] | None = None,
+    own_kernels: bool = False,
 ) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...], int]:
     """A function of photos, the names of the classes, and the photos' side in pixels.
 
     The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K); in
     8 bits they are steps of 1/256, 255/256 at the most, and may sum to a little less than 1.
-    threads: of one photo after the other; None: one photo on each core. Raises UserError if LiteRT
-    is not installed or the file is none that `mobilenet.export` wrote.
+    threads: of one photo after the other; None: one photo on each core. own_kernels: without
+    XNNPACK, which else computes where it can. Raises UserError if LiteRT is not installed or the
+    file is none that `mobilenet.export` wrote.
     """
     interpreter = runtime()
     data, card = _read(path)
     names, size = tuple(card["class_names"]), card["size"]
+    options = {"experimental_op_resolver_type": _without_xnnpack()} if own_kernels else {}
     at_once = os.cpu_count() or 1 if threads is None else 1
 
     def make() -> Any:
-        made = interpreter(model_content=data, num_threads=threads or 1)
+        made = interpreter(model_content=data, num_threads=threads or 1, **options)
         made.allocate_tensors()
         return made
 
@@ -104,6 +109,36 @@ def runtime() -> Any:
             "`.venv/bin/pip install -r requirements-device.txt`."
         ) from error
     return Interpreter
+
+
+def _without_xnnpack() -> Any:
+    from ai_edge_litert.interpreter import OpResolverType
+
+    return OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+
+def whose_kernels(interpreter: Any) -> str:
+    """Whose kernels an interpreter, LiteRT's or TensorFlow's, computes with: "XNNPACK's" if any
+    part of the network was handed to it.
+    """
+    kinds = {one["op_name"] for one in interpreter._get_ops_details()}
+    return "XNNPACK's" if "DELEGATE" in kinds else "LiteRT's own"
+
+
+def told_kernels(path: Path, photos: np.ndarray) -> str:
+    """A sentence: whose kernels answer for a file here, and how far its answers for these photos,
+    uint8 (N, size, size, 3), are from those of LiteRT's own kernels.
+    """
+    with quiet(ValueError, RuntimeError):
+        one = runtime()(model_content=_read(path)[0])
+        one.allocate_tensors()
+    p, own = load(path)[0](photos), load(path, own_kernels=True)[0](photos)
+    moved, changed = np.abs(p - own).max(axis=1), p.argmax(axis=1) != own.argmax(axis=1)
+    return (
+        f"{path.name} was measured with {whose_kernels(one)} kernels; LiteRT's own give another "
+        f"probability for {(moved > 1e-4).sum()} of {len(p)} photos (by up to {moved.max():.3f}) "
+        f"and another class for {changed.sum()}."
+    )
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
