@@ -44,16 +44,19 @@ def _called(counts: np.ndarray, names: Sequence[str]) -> str:
     return ", ".join(f"{names[k]} {counts[k]}" for k in order if counts[k])
 
 
-def costs(total: cost.Cost, size: int, compute: Any, path: Path) -> str:
+def costs(total: cost.Cost | None, size: int, compute: Any, path: Path) -> str:
     """Multiply-adds, parameters, size on disk, time for one photo; compute: photos of size × size
     pixels to probabilities.
     """
     photo = np.zeros((1, size, size, 3), np.uint8)
     compute(photo)
     (seconds,) = cost.median_seconds([lambda: compute(photo)], REPEATS)
-    return (
+    known = total and (
         f"{total.multiply_adds / 1e6:.1f} million multiply-adds, {total.parameters:,} parameters "
-        f"of convolution and dense layers, {path.stat().st_size / 1e6:.1f} MB on disk, "
+        "of convolution and dense layers, "
+    )
+    return (
+        f"{known or ''}{path.stat().st_size / 1e6:.1f} MB on disk, "
         f"{1000 * seconds:.1f} ms for one photo"
     )
 
@@ -69,9 +72,10 @@ def evaluate(
     train it, as `asked` finds them. classes: names for a model that has none.
     """
     if path.suffix == ".tflite":
-        compute, names, size = litert.load(path)
-        card = litert.read_card(path)
-        total = cost.Cost(card["multiply_adds"], card["parameters"])
+        compute, names, size = litert.load(path, classes=classes)
+        card = litert.read_card(path, classes)
+        counts = [card.get(key) for key in ("multiply_adds", "parameters")]
+        total = cost.Cost(*counts) if all(counts) else None  # of a file of others it is not known
     else:
         model, names = classifier.load(path, classes)
         compute, size = classifier.compiled(model), model.input_shape[1]
@@ -101,7 +105,8 @@ def asked(
     split by the seed, by default that of the card; of a model of others, or if everything is asked
     for, all photos. Raises UserError if there are none, or none of a class that it knows.
     """
-    if seed is None and (everything or "learned" in card or not card["class_names"]):
+    is_others = not card["class_names"] or "gives" in card
+    if seed is None and (everything or "learned" in card or is_others):
         parts = datasets.load_all(data, size, names)
         photos = datasets.joined(parts)
         if not set(photos.class_names) & set(names):

@@ -246,6 +246,8 @@ def asked(monkeypatch, tmp_path):
         return b"a model"
 
     monkeypatch.setattr(export, "convert", convert)
+    monkeypatch.setattr(export, "_interpreter", lambda data: None)
+    monkeypatch.setattr(export, "whose_kernels", lambda interpreter: "nobody's")
     monkeypatch.setattr(export, "BUILD", tmp_path / "build")
     return seen
 
