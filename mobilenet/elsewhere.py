@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilenet import UserError
 from mobilenet.engine import keras
-from mobilenet.untrusted import AUGMENTATION
+from mobilenet.untrusted import AUGMENTATION, Refused
 
 FEWEST_LEVELS = 100  # that a first layer divides photos by, if they come with levels of 0 to 255
 CHANGED = {*AUGMENTATION, "Sequential", "TrueDivide", "Subtract"}
@@ -58,11 +58,13 @@ def _deep(model: Any) -> list[Any]:
 
 
 def _constant(operation: Any) -> float:
-    """The number that is taken from photos, or that they are divided by."""
+    """The number that is taken from photos, or that they are divided by. Raises Refused if it is
+    none.
+    """
     arguments = operation._inbound_nodes[0].arguments
     _, *other = *arguments.args, *arguments.kwargs.values()
     if len(other) != 1 or not isinstance(other[0], (int, float)) or not other[0]:
-        raise ValueError("an operation with something else than a number")
+        raise Refused("calculates with photos in a way that is not known")
     return other[0]
 
 
@@ -71,7 +73,7 @@ def _scales(layer: Any) -> bool:
     if type(layer).__name__ == "TrueDivide":
         return _constant(layer) >= FEWEST_LEVELS
     if isinstance(layer, keras.layers.Rescaling):
-        return bool((keras.ops.absolute(layer.scale) <= 1 / FEWEST_LEVELS).numpy().all())
+        return bool((np.abs(np.asarray(layer.scale)) <= 1 / FEWEST_LEVELS).all())
     return False
 
 

@@ -105,7 +105,7 @@ def asked(
     split by the seed, by default that of the card; of a model of others, or if everything is asked
     for, all photos. Raises UserError if there are none, or none of a class that it knows.
     """
-    is_others = not card["class_names"] or "gives" in card
+    is_others = not {"seed", "test", "part"} & set(card)  # who knows how they split
     if seed is None and (everything or "learned" in card or is_others):
         parts = datasets.load_all(data, size, names)
         photos = datasets.joined(parts)
@@ -114,7 +114,10 @@ def asked(
         lines = [f"{len(photos)} photos.", *datasets.left_out_of([photos])]
         found = classifier.learned(card, photos)
         if found is None:
-            lines.append("It does not say which photos trained it: those are no test.")
+            lines.append(
+                "The model does not say which photos trained it: if some of these did, this is no "
+                "test."
+            )
         else:
             chosen, more = _unseen(photos, found, everything)
             lines.append(more)
@@ -143,8 +146,8 @@ def asked(
         lines.append(more)
     elif "test" not in card:
         lines.append(
-            "It does not say which photos trained it, only a split: if this is another folder than "
-            "that of its training, --all counts every photo."
+            "The model says how its photos were split, not which they were: if these are others, "
+            "count them by --all."
         )
     if not len(photos):
         raise UserError(f"All test photos of this split trained {path}: leave --seed out.")

@@ -49,4 +49,9 @@ def named(path: Path, said: Sequence[str], asked: Sequence[str] | None) -> Seque
             f"{path} does not name its classes: name them in the order of its outputs by "
             "--classes, with commas or in a .txt file."
         )
-    return said or asked
+    if asked is not None and (len(set(asked)) < max(2, len(asked)) or not all(asked)):
+        raise UserError(
+            "--classes must name two classes or more, each by another name: "
+            f"{', '.join(map(repr, asked))} does not."
+        )
+    return said or list(asked)
