@@ -200,6 +200,10 @@ def _check(data: bytes, whole: Any, quantize: str) -> None:
         raise UserError(f"The model answers otherwise in {quantize}: choose another kind.")
 
 
+def _kernels(data: bytes) -> str:
+    return whose_kernels(_interpreter(data))
+
+
 def _interpreter(data: bytes) -> Any:
     """TensorFlow's interpreter of a `.tflite` file, ready to answer."""
     with quiet(), warnings.catch_warnings():
@@ -268,7 +272,7 @@ def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None =
     print(f"{out}: {quantize}, {len(data):,} bytes, {share:.1%} of the parameters in 32 bits")
     if quantize == "int8":
         print(
-            f"It was tried with {whose_kernels(_interpreter(data))} kernels: others, as of other "
+            f"It was tried with {_kernels(data)} kernels: others, as of other "
             "phones, round otherwise, and P near one half may differ by some hundredths."
         )
     return 0

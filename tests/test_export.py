@@ -98,10 +98,8 @@ def exported(made, tmp_path_factory):
     @functools.cache
     def make(name: str, kind: str) -> Path:
         path, learned = made[name]
-        out = folder / f"{MODELS.index(name)}_{kind}.tflite"
-        export.save(
-            out, export.convert(*classifier.load(path), kind, learned.images, **about(path))
-        )
+        data = export.convert(*classifier.load(path), kind, learned.images, **about(path))
+        (out := folder / f"{MODELS.index(name)}_{kind}.tflite").write_bytes(data)
         return out
 
     return make
@@ -250,8 +248,7 @@ def asked(monkeypatch, tmp_path):
         return b"a model"
 
     monkeypatch.setattr(export, "convert", convert)
-    monkeypatch.setattr(export, "_interpreter", lambda data: None)
-    monkeypatch.setattr(export, "whose_kernels", lambda interpreter: "nobody's")
+    monkeypatch.setattr(export, "_kernels", lambda data: "nobody's")
     monkeypatch.setattr(export, "BUILD", tmp_path / "build")
     return seen
 
