@@ -6,6 +6,7 @@ the class names. So a file that is moved keeps them.
 
 import errno
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,14 +18,19 @@ import numpy as np
 
 from mobilenet import UserError
 from mobilenet.backbone import Backbone
+from mobilenet.elsewhere import adopted
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
 from mobilenet.metrics import probabilities
+from mobilenet.naming import named
+from mobilenet.photos import Photos
 from mobilenet.progress import progress
 from mobilenet.untrusted import CARD, Refused, check_classifier
 
 BATCH = 32
+DIGITS = 16  # of the sha256 of a photo's file that are kept
+MOST_SUMS = 50_000  # photos whose digests a card holds: 0.8 MB
 MOST = 1 << 27  # numbers that a layer gives for one photo; MobileNetV2 of 224 pixels: 1.2 million
 
 
@@ -66,6 +72,44 @@ def save(path: Path, model: Any, class_names: Sequence[str], **about: Any) -> No
             archive.writestr(CARD, json.dumps(card, ensure_ascii=False))
 
 
+def about(seed: int, train: Photos, val: Photos) -> dict[str, Any]:
+    """What a model's card says of its training: the seed of the split, and the digests of the
+    photos that it learned from; JSON values by name.
+
+    train, val: the photos that trained and validated it, with their `sums`.
+    """
+    said = {
+        part: digests([photos.sums.get(file, "") for file in photos.files])
+        for part, photos in (("train", train), ("val", val))
+    }
+    return {"seed": seed, "learned": said} if all(said.values()) else {"seed": seed}
+
+
+def digests(sums: Sequence[str]) -> str:
+    """The first DIGITS digits of each sha256, in a row; nothing if one lacks, or if they are more
+    than MOST_SUMS, as the card must stay small.
+    """
+    return "".join(one[:DIGITS] for one in sums) if all(sums) and len(sums) <= MOST_SUMS else ""
+
+
+def learned(card: dict[str, Any], photos: Photos) -> dict[str, np.ndarray] | None:
+    """Of each part that a model learned from, by its card, which of these photos are in it, or show
+    the same picture as one that is: bool (N,); None if the card does not say.
+    """
+    said = card.get("learned")
+    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+        return None
+    if not said or not all(file in photos.sums for file in photos.files):
+        return None
+    found = {}
+    for part, text in said.items():
+        known = {text[i : i + DIGITS] for i in range(0, len(text), DIGITS)}
+        same = np.array([photos.sums[file][:DIGITS] in known for file in photos.files], bool)
+        groups = photos.groups
+        found[part] = np.isin(groups, groups[same])
+    return found
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """What `save` wrote about a classifier; of a model of others, that it names no classes."""
     with zipfile.ZipFile(path) as archive:
@@ -73,29 +117,44 @@ def read_card(path: Path) -> dict[str, Any]:
         return json.loads(archive.read(CARD)) if named else {"class_names": []}
 
 
-def load(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """Read a classifier: (model, class names). Raises UserError if it is none of this project's.
+def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[str, ...]]:
+    """Read a classifier: (model, class names); the model takes photos, RGB from 0 to 255, and gives
+    logits.
 
-    A file that others made may be named: `untrusted` says what is looked at first.
+    classes: the names, in the order of its outputs, of a file that has none. A file that others
+    made may be named: `untrusted` says what is looked at first, `elsewhere` what is made of it.
+    Raises UserError if it is no such model.
     """
+    if (path / "saved_model.pb").is_file():
+        raise UserError(
+            f"{path} is a SavedModel of TensorFlow, whose code would be run as it is: save the "
+            'Keras model it came from by model.save("model.keras"), and name that.'
+        )
     if not path.is_file():
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
     if path.suffix != ".keras":  # Keras reads others in an older way, which checks less
-        raise UserError(f"{path} is no .keras file: name a model that this project saved.")
+        raise UserError(
+            f"{path} is no .keras file: name one, or open this in Keras and save it again by "
+            'model.save("model.keras").'
+        )
+    version = ""
     try:
-        check_classifier(path)
+        config, version = check_classifier(path), _version(path)
         card = read_card(path)
-        names = card["class_names"]
+        names = named(path, card["class_names"], classes)
         _check_names(path, names)
-        if len(names) == 2 and card.get("positive") != names[1]:
+        if card["class_names"] and len(names) == 2 and card.get("positive") != names[1]:
             raise UserError(
                 f"{path} is of an earlier version, in which the logit meant the other class: train "
                 "it again."
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that lack, which it then raises
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
-        _check_model(path, model, len(names))
+            model = keras.saving.deserialize_keras_object(_single(config), safe_mode=True)
+            model.load_weights(path)
+        _check_inputs(path, model)
+        model = adopted(path, model, bool(card["class_names"]))
+        _check_outputs(path, model, len(names))
     except UserError:
         raise
     except Refused as error:
@@ -107,8 +166,37 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     except Exception as error:  # what Keras raises over a stranger's file is no closed list
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise UserError(f"{path} cannot be unpacked to be read: free some space.") from error
+        if version and version != keras.__version__:
+            raise UserError(
+                f"{path} was saved by Keras {version} and cannot be opened by Keras "
+                f"{keras.__version__}, or is damaged: install the version that saved it, or make "
+                "it again with this one."
+            ) from error
         raise UserError(f"{path} is no model, or damaged: make it again.") from error
     return model, tuple(names)
+
+
+def _version(path: Path) -> str:
+    """The version of Keras that saved a file."""
+    with zipfile.ZipFile(path) as archive:
+        said = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    return said if re.fullmatch(r"[0-9a-z.]{1,20}", said) else ""
+
+
+def _single(value: Any) -> Any:
+    """What describes a network, with one input and one output of each as Keras writes it now:
+    before 3.11 it wrote lists of one, of which it now makes networks with lists of outputs.
+    """
+    if isinstance(value, list):
+        return [_single(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _single(one) for key, one in value.items()}
+    for key in ("input_layers", "output_layers"):
+        ends = value.get(key)
+        if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
+            value[key] = ends[0]
+    return value
 
 
 def _check_names(path: Path, names: Any) -> None:
@@ -118,17 +206,22 @@ def _check_names(path: Path, names: Any) -> None:
         raise UserError(f"{path} does not name its classes: use a model that this project saved.")
 
 
-def _check_model(path: Path, model: Any, classes: int) -> None:
-    """Raise UserError unless a model takes square photos, gives finite logits of so many classes
-    and leaves room in memory.
-    """
-    if model.output_shape != (None, 1 if classes == 2 else classes):
-        raise UserError(f"{path} names other classes: use a model that this project saved.")
-    _, side, *_ = shape = model.input_shape
-    if not isinstance(side, int) or shape != (None, side, side, 3):
+def _check_inputs(path: Path, model: Any) -> None:
+    """Raise UserError unless a model takes square photos and leaves room in memory."""
+    shape = model.input_shape
+    if len(shape) != 4 or not isinstance(shape[1], int) or shape != (None, shape[1], shape[1], 3):
         raise UserError(f"{path} takes no square photos: use a model that this project saved.")
     if max(prod(layer.output.shape[1:]) for layer in _layers(model)) > MOST:
         raise UserError(f"{path} takes more memory than a photo may: use a smaller model.")
+
+
+def _check_outputs(path: Path, model: Any, classes: int) -> None:
+    """Raise UserError unless a model gives finite logits of so many classes."""
+    if model.output_shape != (None, 1 if classes == 2 else classes):
+        raise UserError(
+            f"{path} answers with {model.output_shape[-1]} numbers, and {classes} classes are "
+            "named: name one class for each, or two for one number."
+        )
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise UserError(f"{path} holds weights that are no numbers: train it again.")
 

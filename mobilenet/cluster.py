@@ -355,14 +355,16 @@ class _Features:
 
 
 def predict(
-    paths: Sequence[Path], model: Path
+    paths: Sequence[Path], model: Path, classes: Sequence[str] | None = None
 ) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
     """As `mobilenet.predict.predict`, on the cluster that this process is `connected` to: the same
     in the same order.
     """
     ray = _ray()
-    _, names, size = prediction.answers(model)  # here, where it is said what is wrong with it
-    made = [ray.put(model.read_bytes())], model.suffix, size
+    _, names, size = prediction.answers(
+        model, classes
+    )  # here, where it is said what is wrong with it
+    made = [ray.put(model.read_bytes())], model.suffix, classes
     starts = range(0, len(paths), ROW)
     rows = ([str(path.absolute()) for path in paths[start : start + ROW]] for start in starts)
     of_keras = model.suffix != ".tflite"  # LiteRT computes on processors
@@ -389,11 +391,11 @@ def _read_photos(row: dict[str, bytes], size: int, each: Callable = map) -> dict
 class _Answers:
     """Probabilities of photos, by a model that is sent as the bytes of its file."""
 
-    def __init__(self, content: Sequence[Any], suffix: str, size: int):
+    def __init__(self, content: Sequence[Any], suffix: str, classes: Sequence[str] | None):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"model{suffix}")
             file.write_bytes(_ray().get(content[0]))
-            self.compute, _, self.size = prediction.answers(file)
+            self.compute, _, self.size = prediction.answers(file, classes)
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         """For each photo the probabilities of the classes, or why it could not be read."""

@@ -14,8 +14,9 @@ import lzma
 import os
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError, duplicates
-from mobilenet.decoding import read_or_reason
+from mobilenet.decoding import read_content, read_or_reason
 from mobilenet.files import DAMAGE
 from mobilenet.photos import FEWEST, Photos, is_hidden, is_photo, ordered, refuse_folder, split
 from mobilenet.progress import progress
@@ -53,6 +54,32 @@ def load(source: str, size: int, seed: int) -> dict[str, Photos]:
         parts["val"] = parts["train"].subset(val)
         parts["train"] = parts["train"].subset(index["train"])
     return parts
+
+
+def load_all(source: str, size: int, names: Sequence[str]) -> dict[str, Photos]:
+    """Photos to ask a model about that knows classes of these names, by the part that the source
+    gives them, or "all": whatever their number, and also those of classes that it lacks.
+
+    Raises UserError if the source cannot be had or holds no class folder.
+    """
+    return _cifar10(size) if source == "cifar10" else _read(Path(source), size, names)
+
+
+def joined(parts: dict[str, Photos]) -> Photos:
+    """The photos of all parts in one set, the part before the name of each file."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    one = next(iter(parts.values()))
+    named = [(f"{part}/{file}", part, file) for part in parts for file in parts[part].files]
+    return Photos(
+        tuple(name for name, _, _ in named),
+        np.concatenate([photos.images for photos in parts.values()]),
+        np.concatenate([photos.labels for photos in parts.values()]),
+        one.class_names,
+        tuple(item for photos in parts.values() for item in photos.left_out),
+        {name: parts[part].sums[file] for name, part, file in named if file in parts[part].sums},
+        {name: parts[part].twins[file] for name, part, file in named if file in parts[part].twins},
+    )
 
 
 def _cifar10(size: int) -> dict[str, Photos]:
@@ -133,7 +160,8 @@ def _check_room(source: Path, left: int) -> None:
         )
 
 
-def _read(source: Path, size: int) -> dict[str, Photos]:
+def _read(source: Path, size: int, known: Sequence[str] = ()) -> dict[str, Photos]:
+    """known: classes that are asked for; then one of them is enough, and so is one photo."""
     try:
         items = sorted(_items(source), key=lambda item: item[0])
     except (*DAMAGE, tarfile.TarError, lzma.LZMAError, MemoryError) as error:
@@ -142,7 +170,7 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
         ) from error
     items = [item for item in items if item[0]]
     # A tar file may hold everything in one folder.
-    while items and len({parts[0] for parts, _ in items}) == 1:
+    while items and len(first := {parts[0] for parts, _ in items}) == 1 and not first & {*known}:
         items = [(parts[1:], file) for parts, file in items if len(parts) > 1]
     photos = [parts for parts, file in items if file is not None]
     given = any(parts[0] == "train" and len(parts) > 2 for parts in photos)
@@ -164,12 +192,14 @@ def _read(source: Path, size: int) -> dict[str, Photos]:
         elif file is not None and len(rest) > 1:
             names.add(rest[0])
             grouped[part].append((rest, file))
-    if len(names) < 2:
+    if len(names) < (1 if known else 2):
         raise UserError(f"The data {source.name!r} needs two or more class folders: add them.")
-    if given and not {"train", "test"} <= set(grouped):
+    if given and not known and not {"train", "test"} <= set(grouped):
         raise UserError(f"The data {source.name!r} lacks photos in test/: give both, or neither.")
     names = ordered(names)
-    return _with_twins({part: _decode(part, items, names, size) for part, items in grouped.items()})
+    least = 0 if known else FEWEST
+    decoded = {part: _decode(part, some, names, size, least) for part, some in grouped.items()}
+    return _with_twins({part: photos for part, photos in decoded.items() if len(photos)})
 
 
 def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
@@ -189,25 +219,35 @@ def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
     }
 
 
-def _decode(part: str, items: list, names: tuple[str, ...], size: int) -> Photos:
-    kept, images, left_out = [], [], []
+def _decode(part: str, items: list, names: tuple[str, ...], size: int, least: int) -> Photos:
+    kept, images, left_out, sums = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda item: read_or_reason(item[1], size), items)
+        decoded = pool.map(lambda item: (_sha256(item[1]), read_or_reason(item[1], size)), items)
         shown = progress(decoded, len(items), f"Photos: {part}")
-        for (rest, _), image in zip(items, shown, strict=True):
+        for (rest, _), (sum_, image) in zip(items, shown, strict=True):
             if isinstance(image, str):
                 left_out.append(("/".join(rest), image))
             else:
                 kept.append(rest)
                 images.append(image)
+                sums["/".join(rest)] = sum_
     labels = np.array([names.index(rest[0]) for rest in kept], np.int64)
     counts = np.bincount(labels, minlength=len(names))
     for name, count in zip(names, counts, strict=True):
-        if count < (1 if part in ("val", "test") else FEWEST):
+        if count < (min(1, least) if part in ("val", "test") else least):
             where = "" if part == "all" else f" in {part}/"
             raise UserError(f"Class {name!r} has {count} readable photos{where}: add some.")
     files = tuple("/".join(rest) for rest in kept)
-    return Photos(files, np.stack(images), labels, names, tuple(left_out))
+    images = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
+    return Photos(files, images, labels, names, tuple(left_out), sums)
+
+
+def _sha256(file: Path | io.BytesIO) -> str:
+    """Of what is in a file, in hexadecimal; nothing if it cannot be read, as is said elsewhere."""
+    with suppress(OSError):
+        content = file.getvalue() if isinstance(file, io.BytesIO) else read_content(file)
+        return hashlib.sha256(content).hexdigest()
+    return ""
 
 
 def describe(parts: dict[str, Photos]) -> str:
@@ -215,10 +255,7 @@ def describe(parts: dict[str, Photos]) -> str:
     show the same picture as one of the others (ten by name).
     """
     lines = [", ".join(f"{part} {len(parts[part])}" for part in PARTS) + " photos."]
-    left_out = list(dict.fromkeys(item for part in PARTS for item in parts[part].left_out))
-    if left_out:
-        lines.append(f"{len(left_out)} files left out:")
-        lines += [f"  {file} ({reason})" for file, reason in left_out[:10]]
+    lines += left_out_of(parts[part] for part in PARTS)
     lines += duplicates.words(
         sum(file in parts[part].frames for part in PARTS for file in parts[part].files)
     )
@@ -230,6 +267,13 @@ def describe(parts: dict[str, Photos]) -> str:
             f"({', '.join(known[:10])}): take them out of one of the two."
         )
     return "\n".join(lines)
+
+
+def left_out_of(parts: Iterable[Photos]) -> list[str]:
+    """Lines that say how many files were left out and why, ten by name."""
+    found = list(dict.fromkeys(item for photos in parts for item in photos.left_out))
+    lines = [f"  {file} ({reason})" for file, reason in found[:10]]
+    return [f"{len(found)} files left out:", *lines] if found else []
 
 
 def fingerprint(photos: Photos) -> str:

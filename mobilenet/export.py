@@ -5,7 +5,7 @@
 It takes one photo, uint8 RGB (1, size, size, 3), and gives a probability for each class, float32
 (1, K). Scaling to [-1, 1] is inside, BatchNorm is folded into the convolutions. In the metadata
 stands, under "mobilenet", JSON that says the rest: the classes' names, how photos are cropped, what
-the network costs.
+the network costs. The names are also where MediaPipe looks for them.
 
 float16 keeps the weights in 16 bits. int8 keeps weights and activations in 8 bits, a scale for
 each channel of a kernel (Jacob et al. 2018, arXiv 1712.05877; Krishnamoorthi 2018, arXiv
@@ -24,11 +24,21 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from mobilenet import BUILD, UserError, classifier, command, cost, datasets, quantizing
+from mobilenet import (
+    BUILD,
+    UserError,
+    classifier,
+    command,
+    cost,
+    datasets,
+    naming,
+    phone_labels,
+    quantizing,
+)
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
-from mobilenet.litert import NAME, NO_SUM, SUM, sha256
+from mobilenet.litert import NAME, NO_SUM, SUM, sha256, whose_kernels
 from mobilenet.photos import find_folder, load_photos, split
 from mobilenet.progress import progress
 from mobilenet.quiet import quiet
@@ -43,7 +53,7 @@ QUANTIZE = (
     "float16: weights in 16 bits; int8: weights and activations in 8, their ranges from training "
     "photos (default: %(default)s)"
 )
-KEPT = "seed", "test", "part"  # what a model's card says of the photos of its training
+KEPT = "seed", "test", "part", "learned"  # what a model's card says of the photos of its training
 ALIGNMENT = 16  # bytes, as the schema asks for weights and Python's Pack forgets
 
 
@@ -164,11 +174,14 @@ def _packed(data: bytes, card: dict[str, Any]) -> bytes:
     text = json.dumps({**card, "sha256": NO_SUM}).encode()
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer, buffer.data = NAME, len(model.buffers), np.frombuffer(text, np.uint8)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    theirs, labels = schema.MetadataT(), schema.BufferT()
+    theirs.name, theirs.buffer = phone_labels.ENTRY, len(model.buffers) + 1
+    labels.data = np.frombuffer(phone_labels.metadata(), np.uint8)
+    model.buffers += [buffer, labels]
+    model.metadata = [*(model.metadata or []), entry, theirs]
     builder = _Sharing()
     builder.Finish(model.Pack(builder), b"TFL3")
-    packed = bytes(builder.Output())
+    packed = phone_labels.with_labels(bytes(builder.Output()), card["class_names"])
     before, after = (SUM.format(some).encode() for some in (NO_SUM, sha256(packed, NO_SUM)))
     return packed.replace(before, after)
 
@@ -178,16 +191,26 @@ def _check(data: bytes, whole: Any, quantize: str) -> None:
     8 bits, where noise is far from the ranges, unless it answers at all.
     """
     noise = np.random.default_rng(0).integers(0, 256, whole.input_shape, np.uint8)
+    one = _interpreter(data)
+    one.set_tensor(one.get_input_details()[0]["index"], noise)
+    one.invoke()
+    p = one.get_tensor(one.get_output_details()[0]["index"])
+    difference = np.abs(p - whole(noise.astype(whole.input.dtype)).numpy()).max()
+    if not difference <= (1 if quantize == "int8" else CLOSE):
+        raise UserError(f"The model answers otherwise in {quantize}: choose another kind.")
+
+
+def _kernels(data: bytes) -> str:
+    return whose_kernels(_interpreter(data))
+
+
+def _interpreter(data: bytes) -> Any:
+    """TensorFlow's interpreter of a `.tflite` file, ready to answer."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own runtime leaves it one day
         one = tf.lite.Interpreter(model_content=data)
         one.allocate_tensors()
-        one.set_tensor(one.get_input_details()[0]["index"], noise)
-        one.invoke()
-        p = one.get_tensor(one.get_output_details()[0]["index"])
-    difference = np.abs(p - whole(noise.astype(whole.input.dtype)).numpy()).max()
-    if not difference <= (1 if quantize == "int8" else CLOSE):
-        raise UserError(f"The model answers otherwise in {quantize}: choose another kind.")
+    return one
 
 
 def save(path: Path, data: bytes) -> None:
@@ -230,9 +253,11 @@ def _check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
         )
 
 
-def export(path: Path, quantize: str, out: Path) -> int:
-    """Convert a saved classifier, write the file and say in one line what it is."""
-    model, names = classifier.load(path)
+def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None = None) -> int:
+    """Convert a saved classifier, write the file and say what it is. classes: the names of its
+    classes, if it has none.
+    """
+    model, names = classifier.load(path, classes)
     if out.suffix != ".tflite":
         raise UserError(f"{out} is no name for a LiteRT model: let it end in .tflite.")
     card = {key: value for key, value in classifier.read_card(path).items() if key in KEPT}
@@ -245,6 +270,11 @@ def export(path: Path, quantize: str, out: Path) -> int:
     save(out, data)
     share = len(data) / (4 * cost.totals(cost.count(model)).parameters)
     print(f"{out}: {quantize}, {len(data):,} bytes, {share:.1%} of the parameters in 32 bits")
+    if quantize == "int8":
+        print(
+            f"It was tried with {_kernels(data)} kernels: others, as of other "
+            "phones, round otherwise, and P near one half may differ by some hundredths."
+        )
     return 0
 
 
@@ -253,11 +283,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command.Parser("python -m mobilenet.export", __doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, default=MODEL, help="a saved .keras file")
     parser.add_argument("--quantize", choices=KINDS, default="none", help=QUANTIZE)
+    parser.add_argument("--classes", metavar="NAMES", help=naming.CLASSES)
     parser.add_argument("--out", type=Path, help="a .tflite file (default: beside the model)")
     chosen = parser.parse_args(arguments)
     kind = "" if chosen.quantize == "none" else f"_{chosen.quantize}"
     out = chosen.out or chosen.model.parent / f"{chosen.model.stem}{kind}.tflite"
-    return command.run(lambda: export(chosen.model, chosen.quantize, out))
+
+    def work() -> int:
+        return export(chosen.model, chosen.quantize, out, naming.read_names(chosen.classes))
+
+    return command.run(work)
 
 
 if __name__ == "__main__":

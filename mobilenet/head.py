@@ -352,6 +352,9 @@ def head(out: Path, model: Path) -> Iterator[str]:
     solved = solve(lambda: read(out, all_), all_.count, all_.centre, classes, strength, first)
     whole = classifier.assemble(backbone, solver.solved_head(solved.kernel, solved.bias))
     facts = {"photos": all_.count, "strength": strength, "passes": solved.passes, "part": "all"}
+    whole_sample = len(all_.labels) == all_.count  # else the digests of a sample alone are known
+    if whole_sample and (said := classifier.digests([one.decode() for one in all_.sums])):
+        facts["learned"] = {"train": said}
     classifier.save(model, whole, all_.class_names, **facts, **right.entry("folds_"))
     photos = f"{all_.count:,} photos of {classes} classes"
     yield f"{photos}, strength {strength:g}; passes over them to solve the head: {solved.passes}."

@@ -9,13 +9,14 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError
+from mobilenet import UserError, elsewhere_litert
+from mobilenet.naming import named
 from mobilenet.progress import ahead, progress
 from mobilenet.quiet import quiet
 
@@ -36,22 +37,27 @@ UNREADABLE = (
 
 
 def load(
-    path: Path, threads: int | None = None
+    path: Path,
+    threads: int | None = None,
+    classes: Sequence[str] | None = None,
+    own_kernels: bool = False,
 ) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...], int]:
     """A function of photos, the names of the classes, and the photos' side in pixels.
 
     The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K); in
     8 bits they are steps of 1/256, 255/256 at the most, and may sum to a little less than 1.
-    threads: of one photo after the other; None: one photo on each core. Raises UserError if LiteRT
-    is not installed or the file is none that `mobilenet.export` wrote.
+    threads: of one photo after the other; None: one photo on each core. own_kernels: without
+    XNNPACK, which else computes where it can. Raises UserError if LiteRT is not installed or the
+    file cannot be run. classes: their names, for a file that others made without names.
     """
     interpreter = runtime()
-    data, card = _read(path)
+    data, card = _read(path, classes)
     names, size = tuple(card["class_names"]), card["size"]
+    options = {"experimental_op_resolver_type": _without_xnnpack()} if own_kernels else {}
     at_once = os.cpu_count() or 1 if threads is None else 1
 
     def make() -> Any:
-        made = interpreter(model_content=data, num_threads=threads or 1)
+        made = interpreter(model_content=data, num_threads=threads or 1, **options)
         made.allocate_tensors()
         return made
 
@@ -63,7 +69,8 @@ def load(
         raise UserError(f"{path} cannot be run by LiteRT: export it again.") from error
     kinds = taken["dtype"], given["dtype"]
     shapes = tuple(taken["shape"]), tuple(given["shape"])
-    if (kinds, shapes) != (KINDS, ((1, size, size, 3), (1, len(names)))):
+    ours = (kinds, shapes) == (KINDS, ((1, size, size, 3), (1, len(names))))
+    if not ours and "gives" not in card:  # of others, `elsewhere_litert` has looked at it
         raise UserError(f"{path} takes or gives other than it says: export it again.")
 
     def answer(photo: np.ndarray) -> np.ndarray:
@@ -71,11 +78,13 @@ def load(
             one = free.pop()
         except IndexError:
             one = make()
-        one.set_tensor(taken["index"], photo[None])
+        one.set_tensor(taken["index"], photo[None].astype(taken["dtype"], copy=False))
         one.invoke()
-        row = one.get_tensor(given["index"])[0].astype(np.float64)
+        row = one.get_tensor(given["index"])[0]
         free.append(one)
-        return row
+        if "gives" in card:
+            return elsewhere_litert.probabilities(row, card["gives"], given)
+        return row.astype(np.float64)
 
     def compute(photos: np.ndarray) -> np.ndarray:
         rows = ahead(answer, zip(photos, strict=True), at_once, at_once)
@@ -85,12 +94,12 @@ def load(
     return compute, names, size
 
 
-def read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:
     """What `mobilenet.export` wrote about a model, of JSON values: class_names, size, geometry,
-    quantize, multiply_adds, parameters, and what the card of the Keras model says. Raises UserError
-    as `load` does.
+    quantize, multiply_adds, parameters, and what the card of the Keras model says. Of a model of
+    others: class_names, size, and what it gives. Raises UserError as `load` does.
     """
-    return _read(path)[1]
+    return _read(path, classes)[1]
 
 
 def runtime() -> Any:
@@ -106,8 +115,40 @@ def runtime() -> Any:
     return Interpreter
 
 
-def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of a model and its card, both as they were written."""
+def _without_xnnpack() -> Any:
+    from ai_edge_litert.interpreter import OpResolverType
+
+    return OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+
+def whose_kernels(interpreter: Any) -> str:
+    """Whose kernels an interpreter, LiteRT's or TensorFlow's, computes with: "XNNPACK's" if any
+    part of the network was handed to it.
+    """
+    kinds = {one["op_name"] for one in interpreter._get_ops_details()}
+    return "XNNPACK's" if "DELEGATE" in kinds else "LiteRT's own"
+
+
+def told_kernels(path: Path, photos: np.ndarray) -> str:
+    """A sentence: whose kernels answer for a file here, and how far its answers for these photos,
+    uint8 (N, size, size, 3), are from those of LiteRT's own kernels.
+    """
+    with quiet(ValueError, RuntimeError):
+        one = runtime()(model_content=_read(path)[0])
+        one.allocate_tensors()
+    p, own = load(path)[0](photos), load(path, own_kernels=True)[0](photos)
+    moved, changed = np.abs(p - own).max(axis=1), p.argmax(axis=1) != own.argmax(axis=1)
+    return (
+        f"{path.name} was measured with {whose_kernels(one)} kernels; LiteRT's own give another "
+        f"probability for {(moved > 1e-4).sum()} of {len(p)} photos (by up to {moved.max():.3f}) "
+        f"and another class for {changed.sum()}."
+    )
+
+
+def _read(path: Path, classes: Sequence[str] | None = None) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a model and its card, both as they were written; a card of `elsewhere_litert`
+    for a model of others.
+    """
     runtime()
     from ai_edge_litert import schema_py_generated as schema
 
@@ -123,15 +164,17 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
         model = schema.Model.GetRootAs(data, 0)
         entries = [model.Metadata(i) for i in range(model.MetadataLength())]
         found = [one.Buffer() for one in entries if one.Name() == NAME.encode()]
-        card = json.loads(model.Buffers(found[0]).DataAsNumpy().tobytes()) if found else None
+        if not found:
+            return data, elsewhere_litert.card(path, data, model, classes)
+        card = json.loads(model.Buffers(found[0]).DataAsNumpy().tobytes())
+    except UserError:
+        raise
     except UNREADABLE as error:
         raise UserError(f"{path} is damaged: export it again.") from error
-    if card is None:
-        raise UserError(
-            f"{path} does not name its classes: use a model that mobilenet.export wrote."
-        )
     if not _is_card(card) or sha256(data, card["sha256"]) != card["sha256"]:
         raise UserError(f"{path} is damaged: export it again.")
+    named(path, card["class_names"], classes)
+    card.pop("gives", None)  # that is said of files of others alone
     return data, card
 
 

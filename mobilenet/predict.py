@@ -19,6 +19,7 @@ import numpy as np
 from mobilenet import BUILD, UserError
 from mobilenet.command import Parser, run
 from mobilenet.decoding import read_photo
+from mobilenet.naming import CLASSES, read_names
 from mobilenet.photos import list_photos
 
 MODEL = BUILD / "fine_tuned.keras"
@@ -46,28 +47,33 @@ def read_batches(
             yield batch, list(pool.map(read, batch))
 
 
-def answers(model: Path) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...], int]:
+def answers(
+    model: Path, classes: Sequence[str] | None = None
+) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...], int]:
     """A saved model, of Keras or of LiteRT: a function of photos, the names of its classes and the
     photos' side in pixels.
 
     The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K).
-    Raises UserError if there is no such model, or it is none of this project's.
+    classes: the names of the classes, for a model that has none. Raises UserError if there is no
+    such model, or it cannot be read safely.
     """
     if model.suffix == ".tflite":
         from mobilenet import litert
 
-        return litert.load(model)
+        return litert.load(model, classes=classes)
     from mobilenet import classifier  # TensorFlow takes seconds: only when it is needed
 
-    network, names = classifier.load(model)
+    network, names = classifier.load(model, classes)
     return classifier.compiled(network), names, network.input_shape[1]
 
 
-def predict(paths: list[Path], model: Path) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
+def predict(
+    paths: list[Path], model: Path, classes: Sequence[str] | None = None
+) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
     """For each photo its path and {class: P(class)}, or why it could not be read; a batch at a
     time, so that a folder of any size takes little memory. Raises UserError if there is no model.
     """
-    compute, names, size = answers(model)
+    compute, names, size = answers(model, classes)
 
     def read(path: Path):
         try:
@@ -96,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=MODEL,
         help="a .keras or .tflite file (default: the one fine-tuned last)",
     )
+    parser.add_argument("--classes", metavar="NAMES", help=CLASSES)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
         "--cluster", metavar="ADDRESS", help="work on a Ray cluster: HOST:PORT, or auto"
@@ -103,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        asked = list(find(options.paths)), options.model
+        names = read_names(options.classes)
+        asked = list(find(options.paths)), options.model, names
         if options.cluster is None:
             return _tell(predict(*asked), options.json)
         from mobilenet import cluster

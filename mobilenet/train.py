@@ -336,7 +336,8 @@ def finish(
 
     result, total = count_right(p, parts["test"].labels), cost.totals(cost.count(model))
     test = datasets.fingerprint(parts["test"])
-    classifier.save(out / "model.keras", model, plan.classes, seed=plan.seed, test=test)
+    about_photos = classifier.about(plan.seed, parts["train"], parts["val"])
+    classifier.save(out / "model.keras", model, plan.classes, **about_photos, test=test)
     facts = {
         "command": plan.command(),
         **plan._asdict(),

@@ -16,19 +16,27 @@ from typing import Any, BinaryIO
 CARD, WEIGHTS = "classes.json", "model.weights.h5"
 MEMBERS = {"metadata.json", "config.json", WEIGHTS, CARD}
 TEXT = 1_000_000  # bytes of JSON; the largest network here takes a fifth
+AUGMENTATION = (
+    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation"),
+    *("RandomContrast", "RandomBrightness"),
+)
 LAYERS = (
     "InputLayer Rescaling Conv2D DepthwiseConv2D BatchNormalization ReLU ZeroPadding2D Add "
-    "GlobalAveragePooling2D Dropout Dense Reshape"
+    "GlobalAveragePooling2D Dropout Dense Reshape GlobalMaxPooling2D Flatten Activation Softmax"
 )
 # By module and class.
 KINDS = {
     ("keras.src.models.functional", "Functional"),
     ("keras", "DTypePolicy"),
     (None, "__keras_tensor__"),
-    *(("keras.layers", name) for name in LAYERS.split()),
+    ("keras", "Sequential"),
+    # As Keras writes `mobilenet_v2.preprocess_input`.
+    *(("keras.src.ops.numpy", name) for name in ("TrueDivide", "Subtract")),
+    *(("keras.layers", name) for name in (*LAYERS.split(), *AUGMENTATION)),
     *(("keras.initializers", name) for name in ("GlorotUniform", "Zeros", "Ones")),
 }
-MODELS = 2  # the classifier and the backbone in it
+# The classifier and the backbone in it; augmentation, the top and both in a row.
+MODELS = {"Functional": 2, "Sequential": 4}
 WEIGHED = {"Conv2D", "DepthwiseConv2D", "BatchNormalization", "Dense"}
 
 
@@ -36,11 +44,13 @@ class Refused(Exception):
     """A file holds what none of this project does; the text says what and follows its name."""
 
 
-def check_classifier(path: Path) -> None:
-    """Let a `.keras` file pass that holds what `classifier.save` writes, whatever its numbers.
+def check_classifier(path: Path) -> dict[str, Any]:
+    """Let a `.keras` file pass that holds what `classifier.save` writes, or a plain classifier that
+    was made of the same layers, whatever its numbers; returns what describes the network.
 
-    Raises Refused if it holds anything else, and OSError, ValueError or one of their like if it
-    is damaged. Nothing is unpacked but into memory, at most as much as the file is long.
+    How it was trained is left out. Raises Refused if it holds anything else, and OSError,
+    ValueError or one of their like if it is damaged. Nothing is unpacked but into memory, at most
+    as much as the file is long.
     """
     length = path.stat().st_size
     with path.open("rb") as file:
@@ -57,11 +67,14 @@ def check_classifier(path: Path) -> None:
                 most = length if info.filename == WEIGHTS else TEXT
                 if not info.file_size == info.compress_size <= most or info.compress_type:
                     raise Refused(f"says that {info.filename} is larger than it can be")
-            promised = check_config(json.loads(archive.read("config.json")))
+            config = json.loads(archive.read("config.json"))
+            config.pop("compile_config", None)
+            promised = check_config(config)
             weights = io.BytesIO(archive.read(WEIGHTS))
     check_weights(weights)
     if not promised <= 2 * length + TEXT:  # as is what is no number
         raise Refused("describes a network larger than its weights")
+    return config
 
 
 def _check_end(file: BinaryIO, length: int) -> None:
@@ -89,7 +102,8 @@ def check_config(config: Any) -> int:
         kind = (one.get("module"), one["class_name"])
         if kind not in KINDS or one.get("registered_name") not in (None, one["class_name"]):
             raise Refused(f"holds a layer or function of the kind {str(kind[1])[:60]!a}")
-    if sum(one["class_name"] == "Functional" for one in objects) > MODELS or any(
+    kinds = [one["class_name"] for one in objects]
+    if any(kinds.count(kind) > most for kind, most in MODELS.items()) or any(
         len(one.get("inbound_nodes", ())) > 1 or one.get("lora_rank") for one in dicts
     ):
         raise Refused("describes a network that is wound up in itself")

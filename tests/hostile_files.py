@@ -232,7 +232,7 @@ KINDS["Dense registered"] = (
 KINDS["a class that is a list"] = last_is("keras.layers", ["Dense"]), DAMAGED
 KINDS["optimizer in the backbone"] = (
     described(
-        lambda config, inner, last: config.update(
+        lambda config, inner, last: inner[-1].update(
             compile_config={"optimizer": {"class_name": "Adam", "config": {}}}
         )
     ),

@@ -157,7 +157,7 @@ DAMAGES = {
         "does not name its classes",
     ),
     "too few names": (naming(), "does not name its classes"),
-    "too many names": (naming("a", "b", "c"), "names other classes"),
+    "too many names": (naming("a", "b", "c"), "3 classes are named"),
     "of before, when the logit was of the first class": (naming("a", "b"), "earlier version"),
     "odd names": (
         lambda path: rewritten(path, lambda members: members.update({"classes.json": b"[]"})),

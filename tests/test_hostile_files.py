@@ -116,7 +116,7 @@ def test_names_are_shown_without_codes_for_the_terminal(light_classifier, tmp_pa
 def test_a_seed_that_is_none(seed, light_classifier, monkeypatch):
     card = {"class_names": ["dark", "light"], "seed": seed}
     model = SimpleNamespace(input_shape=(None, 32, 32, 3))
-    monkeypatch.setattr(classifier, "load", lambda path: (model, ("dark", "light")))
+    monkeypatch.setattr(classifier, "load", lambda path, classes: (model, ("dark", "light")))
     monkeypatch.setattr(classifier, "compiled", lambda model: None)
     monkeypatch.setattr(classifier, "read_card", lambda path: card)
     monkeypatch.setattr(cost, "count", lambda model: [])

@@ -385,8 +385,12 @@ def test_evaluating(whole, undisturbed, data, tmp_path, capsys):
     model = undisturbed[0] / "model.keras"
     more = write(tmp_path / "more", draw(61, classes=3, size=32))
     assert evaluate.main([str(model), "--data", str(more)]) == 0
-    assert "not the test photos of its training" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "None of them trained or validated it" in said
+    assert "of 183 right" in said
     other = write(tmp_path / "other", draw(10, size=32))
+    for path in other.iterdir():
+        path.rename(path.with_name(f"odd {path.name}"))
     for arguments, said in (
         ([str(model), "--data", str(other)], "class c"),
         ([str(tmp_path / "x.keras")], "no model"),
