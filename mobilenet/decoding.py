@@ -1,6 +1,7 @@
 """One photo from its file: upright RGB, cropped, within bounded memory and time; or why not."""
 
 import errno
+import os
 import re
 import struct
 import threading
@@ -14,6 +15,19 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from mobilenet import UserError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+NO_PHOTO = "no photo"  # so begins the reason for a file that nobody means as one
+# Of formats that cameras and programs write and that are not read.
+UNREAD = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC is not read: save it as JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF is not read: save it as PNG or JPEG"),
+    ".avif": "AVIF is not read: save it as JPEG",
+    **dict.fromkeys((".jp2", ".j2k"), "JPEG 2000 is not read: save it as JPEG"),
+    **dict.fromkeys((".jfif", ".jpe", ".mpo"), "it is read if its name ends in .jpg"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw"), "raw data: save it as JPEG"),
+}
+VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 
 # Megapixels that take less than a gigabyte of memory, by format; up to 256 pixels a side a JPEG is
 # decoded at a fraction. No other format is looked for: for one Pillow would start Ghostscript.
@@ -46,6 +60,18 @@ UNREADABLE = (
 # Odd metadata is no reason to bother anyone. Said once: warnings.catch_warnings in the threads
 # that read photos would leave the process's filters in disorder.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def why_not(name: str) -> str:
+    """Nothing if a file of this name is read as a photo, else why not, in a few words; it begins
+    with NO_PHOTO if the file is not meant as one.
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in SUFFIXES:
+        return ""
+    if suffix in VIDEOS:
+        return f"{NO_PHOTO} but a video"
+    return UNREAD.get(suffix, f"{NO_PHOTO} by its name")
 
 
 def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:

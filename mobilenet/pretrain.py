@@ -28,9 +28,9 @@ import numpy as np
 from PIL import Image
 
 from mobilenet import BUILD, UserError, backbone, command
-from mobilenet.decoding import UNREADABLE
+from mobilenet.decoding import UNREADABLE, why_not
 from mobilenet.files import DAMAGE, read_arrays, replacing
-from mobilenet.photos import is_photo, list_photos
+from mobilenet.folders import is_hidden, list_photos
 from mobilenet.progress import ahead, progress
 
 HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")
@@ -101,7 +101,7 @@ def _read_folder(source: Path) -> Iterator[Image.Image]:
 
 def _is_wanted(name: str) -> bool:
     parts = Path(name).parts
-    return is_photo(parts) and "test" not in parts
+    return not (why_not(name) or any(map(is_hidden, parts)) or "test" in parts)
 
 
 def _read(file: Any) -> Iterator[Image.Image]:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mobilenet
-from mobilenet import ROOT, UserError, datasets, photos, predict, unseen
+import utils
+from mobilenet import ROOT, UserError, datasets, folders, photos, predict, unseen
 from mobilenet.decoding import read_photo
 from mobilenet.photos import load_photos
 
@@ -361,7 +362,17 @@ def test_what_computers_leave_behind_is_neither_class_nor_photo(folder):
     quarters().save(folder / "loose.jpg")
     loaded = load_photos(folder, 16)
     assert (loaded.files, loaded.class_names) == (expected.files, expected.class_names)
-    assert loaded.left_out == ()
+    assert loaded.left_out == (
+        ("loose.jpg", "it lies in no class folder"),
+        *((name, "no photo by its name") for name in ("list.csv", "readme.txt")),
+        *((f"class a/{name}", "no photo by its name") for name in ("list.csv", "readme.txt")),
+    )
+    assert loaded.hidden == 4 + 3 * 2
+    said = utils.describe(loaded).splitlines()
+    assert said[0].endswith("; 1 files left out.")
+    assert said[1] == "  left out: loose.jpg (it lies in no class folder)"
+    assert said[2].startswith("Passed over: 4 files that are no photos (list.csv, readme.txt, ")
+    assert said[2].endswith(") and 10 hidden files.")
 
 
 def test_unreadable_files_are_left_out_by_name(folder):
@@ -390,7 +401,7 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     for look in (
         lambda: load_photos(folder, 16),
-        lambda: list(predict.find([folder / "class b"])),
+        lambda: predict.find([folder / "class b"]),
         lambda: datasets.load(str(folder), 16, 0),
         lambda: unseen.own_photos(folder, None, None, None),
     ):
@@ -402,15 +413,15 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
 
 
 def test_a_photo_that_vanishes_after_the_listing_is_left_out(folder, monkeypatch):
-    listing = photos.list_photos
+    walk = folders.walk
 
     def vanishing(place):
-        for path in list(listing(place)):
-            if path.name == "000.png":
-                path.unlink()
-            yield path
+        for found in list(walk(place)):
+            if found.path == "class a/000.png":
+                Path(found.at).unlink()
+            yield found
 
-    monkeypatch.setattr(photos, "list_photos", vanishing)
+    monkeypatch.setattr(folders, "walk", vanishing)
     loaded = load_photos(folder, 16)
     assert loaded.left_out == (("class a/000.png", "it is not there"),)
     assert len(loaded) == 11
