@@ -132,13 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(
     asked: Asked, answered: Iterator[tuple[Path, dict[str, float] | UserError]], as_json: bool
 ) -> int:
-    """Say what is left out, then what was answered, photo by photo; the exit status."""
-    left_out = [(path, why) for path, why in asked.left_out if folders.is_meant(why)]
-    for path, why in left_out:
-        print(f"error: {_plain(path)} is left out: {why}.", file=sys.stderr)
-    if said := folders.beside(asked.left_out, asked.hidden):
-        print(_plain(said), file=sys.stderr)
-    failed = bool(left_out)
+    """Say what was answered, photo by photo, then what is left out; the exit status."""
+    failed = False
     if sys.stderr.isatty():
         print("Loading the model …", end="\r", file=sys.stderr, flush=True)
     for path, p in answered:
@@ -152,6 +147,12 @@ def _tell(
             about = list(p)[1] if len(p) == 2 else best  # of two classes the positive one
             said = f"P({_plain(about)}) = {p[about]:.3f}  {_plain(best):<12}  {_plain(path)}"
             print(said, flush=True)
+    for path, why in asked.left_out:
+        if folders.is_meant(why):
+            print(f"error: {_plain(path)} is left out: {why}.", file=sys.stderr)
+            failed = True
+    if said := folders.beside(asked.left_out, asked.hidden):
+        print(_plain(said), file=sys.stderr)
     return int(failed)
 
 
