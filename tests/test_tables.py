@@ -1,4 +1,4 @@
-"""Classes in a table beside the photos: whatever its columns are called, and what it does not say."""
+"""Classes in a table beside the photos, whatever its columns are called."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ TABLES = {
     "told by what is in them": "\n".join(
         f"{one},0.{i},{name}" for i, (one, name) in enumerate(WHOLE.items())
     ),
-    "quotes, empty lines and cells": 'file,class,,\n"1.jpg","cat",,\n\n2.jpg , dog,,\n3,cat\n4,dog\n',
+    "quotes, empty lines": 'file,class,,\n"1.jpg","cat",,\n\n2.jpg , dog,,\n3,cat\n4,dog\n',
 }
 
 
