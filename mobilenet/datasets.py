@@ -76,13 +76,16 @@ def _found(source: Path) -> list[Found]:
     if source.is_dir():
         found = folders.walk(source)
     elif source.is_file():
-        found = _members(source)
+        found = members(source)
     else:
         raise ValueError("neither folder nor file")
     return sorted(found, key=lambda one: one.path.split("/"))
 
 
-def _members(source: Path) -> Iterator[Found]:
+def members(source: Path) -> Iterator[Found]:
+    """What is in a tar file, one after the other; photos and tables as io.BytesIO. Raises UserError
+    if it unpacks to far more than photos do, one of `files.DAMAGE` or tarfile.TarError if damaged.
+    """
     left = _room(source)
     with tarfile.open(source) as tar:
         for member in tar:

@@ -265,6 +265,10 @@ def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
     assert (written["correct"], written["total"], written["seconds"]) == (3, 4, 1.5)
     assert written["photos"] == {"count": 6, "classes": ["alpaca", "not alpaca"]}
     assert written["backbone"] == small.card()
+    some = replace(some_photos(2, 3), left_out=(("a.heic", "HEIC is not read"),), hidden=2)
+    utils.publish("frozen", Result(3, 4), 1.5, some, small)
+    written = json.loads((tmp_path / "frozen.json").read_text())["photos"]
+    assert (written["left_out"], written["hidden"]) == (1, 2)
 
 
 def test_what_is_handed_on_is_here():
