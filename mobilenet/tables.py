@@ -15,7 +15,8 @@ from mobilenet.decoding import reason_of, why_not
 from mobilenet.folders import HIDDEN, NO_FILE, Found, is_meant
 
 SUFFIXES = (".csv", ".tsv")
-FILES = {"file", "filename", "file_name", "image", "image_id", "path", "filepath", "name", "id"}
+FILES = {"file", "filename", "file_name", "filepath", "path", "name", "id"}
+FILES |= {"image", "image_id", "image_name", "img", "photo"}
 CLASSES = {"label", "class", "category", "labels", "classes", "class_name", "target"}
 DELIMITERS = ",;\t"
 

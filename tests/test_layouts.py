@@ -63,6 +63,16 @@ class TestGivenSplit:
         assert one_sentence(said)
         assert "the val part is dealt from train/" in said
 
+    def test_a_test_photo_that_is_left_out_moves_no_other(self, tmp_path):
+        loaded = load_photos(given_split(tmp_path, ("train", "test")), SIZE)
+        before = parts_of(loaded)
+        review.decide(loaded, {min(before["test"]): None})
+        try:
+            after = parts_of(load_photos(tmp_path, SIZE))
+        finally:
+            review.FILE.unlink()
+        assert (after["train"], after["val"]) == (before["train"], before["val"])
+
     def test_folds_and_decisions_are_of_all_photos(self, tmp_path):
         loaded = load_photos(given_split(tmp_path), SIZE)
         assert set(training.folds(loaded.labels, 5, 0, loaded.groups)) == set(range(5))
@@ -153,13 +163,25 @@ def test_parts_without_classes_are_no_classes(tmp_path):
     assert one_sentence(raised.value)
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    some = draw(6, size=SIZE)
-    names = ("car", "train")
-    files = [f"{names[i // 6]}/{'old/' if i % 2 else ''}{i}.png" for i in range(len(some))]
-    loaded = load_photos(write(tmp_path, replace(some, files=tuple(files))), SIZE)
-    assert sorted(loaded.class_names) == ["car", "train"]
-    assert not loaded.given
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["car/1.jpg", "train/2.jpg", "train/old/3.jpg"],
+        ["car/1.jpg", "train/old/2.jpg", "train/new/3.jpg"],
+        ["car/1.jpg", "train/2.jpg", "train/old/3.jpg", "test/4.jpg"],
+    ],
+)
+def test_a_class_may_be_called_train(files):
+    set_ = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
+    assert set_.names == sorted({file.split("/")[0] for file in files})
+    assert {photo.part for photo in set_.photos} == {""}
+
+
+def test_a_part_without_class_folders_is_none():
+    files = ["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg", "test/a/1.jpg", "test/b/1.jpg"]
+    set_ = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
+    assert set_.left_out == [("val/1.jpg", layouts.HOMELESS)]
+    assert "the val part is dealt from train/" in set_.said[0]
 
 
 # --- Any tree ---

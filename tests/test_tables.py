@@ -85,6 +85,12 @@ def test_a_name_that_two_photos_have_is_of_neither():
     assert dict(found.left_out) == {"1": "labels.csv names it, and 2 photos are called so"}
 
 
+@pytest.mark.parametrize("name", ["image", "shot"])
+def test_a_photo_may_be_called_as_its_column_is(name):
+    found = read(f"{name},class\n{name},cat\n2,dog", [f"{name}.jpg", "2.jpg"])
+    assert found.classes == {f"{name}.jpg": "cat", "2.jpg": "dog"}
+
+
 @pytest.mark.parametrize("text", ["", "\n", "a,b\nc,d\n", "1.jpg\n2.jpg\n", "\0\0\0", "é"])
 def test_what_names_no_photo_is_no_table(text):
     assert read(text) is None
@@ -114,21 +120,22 @@ def test_photos_with_a_table_are_loaded(tmp_path):
     some = draw(8, size=SIZE)
     files = tuple(f"{i:02}.png" for i in range(len(some)))
     write(tmp_path, replace(some, files=files))
-    rows = [f"{i:02},{'cat' if i < 8 else 'dog'}" for i in range(1, 16)]
+    rows = ["00,", *(f"{i:02},{'cat' if i < 8 else 'dog'}" for i in range(1, 15))]
     (tmp_path / "labels.csv").write_text("\n".join(["id,breed", *rows, "99,dog"]))
     (tmp_path / "README.txt").touch()
     loaded = load_photos(tmp_path, SIZE)
-    assert loaded.files == files[1:]
+    assert loaded.files == files[1:15]
     assert loaded.class_names == ("dog", "cat")
-    assert loaded.labels.tolist() == [1] * 7 + [0] * 8
+    assert loaded.labels.tolist() == [1] * 7 + [0] * 7
     assert loaded.left_out == (
-        ("00.png", "the table of classes does not name it"),
+        ("15.png", "the table of classes does not name it"),
+        ("00.png", "labels.csv gives it no class"),
         ("99", "labels.csv names it, and no photo is called so"),
         ("README.txt", "no photo by its name"),
     )
     assert all(len(index) for index in split(loaded, 0).values())
     said = utils.describe(loaded).splitlines()
-    assert said[0] == "15 photos: 8 dog, 7 cat; 2 files left out."
+    assert said[0] == "14 photos: 7 dog, 7 cat; 3 files left out."
     assert said[1] == "The classes are those in labels.csv."
 
 
