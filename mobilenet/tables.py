@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mobilenet import UserError
 from mobilenet.decoding import reason_of, why_not
-from mobilenet.folders import HIDDEN, NO_FILE, Found, is_meant
+from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_meant
 
 SUFFIXES = (".csv", ".tsv")
 FILES = {"file", "filename", "file_name", "filepath", "path", "name", "id"}
@@ -51,7 +51,8 @@ def find(what: str, found: Sequence[Found], read: Callable[[Found], bytes]) -> T
     photos = [one.path for one in found if is_meant(one.why)]
     tables = {}
     for one in found:
-        if one.why not in (HIDDEN, NO_FILE) and one.path.lower().endswith(SUFFIXES) and photos:
+        plain = one.why not in (HIDDEN, FOLDER, NO_FILE)
+        if plain and photos and one.path.lower().endswith(SUFFIXES):
             find_photos = _finder(photos, one.path[: one.path.rfind("/") + 1])
             try:
                 text = read(one).decode("utf-8-sig", "surrogateescape")

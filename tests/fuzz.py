@@ -30,7 +30,7 @@ if __name__ == "__main__":
 with watched:
     from PIL import Image
 
-    from mobilenet import BUILD, UserError, cache, decoding, folders, photos, review
+    from mobilenet import BUILD, UserError, cache, decoding, folders, photos, review, tables
 
     Image.init()  # all formats
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -81,8 +81,15 @@ def scan(data: bytes) -> None:
             assert_line(reason + ".")
         named = [*first.files, *out]
         assert len(set(named)) == len(named)
-        own = [folder / file for file in named if not (folder / file).is_symlink()]
-        assert (set(map(os.path.realpath, own)), first.hidden) == below(folder)
+        own = {os.path.realpath(folder / file) for file in named if is_told(folder / file)}
+        assert (own, first.hidden) == below(folder)
+
+
+def is_told(path: Path) -> bool:
+    """Whether a file must be named: no link, and no table, which may be used, with rows of what is
+    not there.
+    """
+    return os.path.lexists(path) and not path.is_symlink() and path.suffix not in tables.SUFFIXES
 
 
 def below(folder: Path) -> tuple[set[str], int]:
@@ -95,7 +102,7 @@ def below(folder: Path) -> tuple[set[str], int]:
             parts = (Path(path) / file).relative_to(folder).parts
             if any(map(folders.is_hidden, parts)):
                 hidden += 1
-            elif not (Path(path) / file).is_symlink():
+            elif is_told(Path(path) / file):
                 seen.add(os.path.realpath(Path(path) / file))
     return seen, hidden
 

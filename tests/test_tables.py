@@ -1,5 +1,6 @@
 """Classes in a table beside the photos, whatever its columns are called."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -145,6 +146,16 @@ def test_class_folders_come_before_any_table(tmp_path):
     loaded = load_photos(tmp_path, SIZE)
     assert loaded.class_names == ("class b", "class a")
     assert loaded.left_out == (("labels.csv", "no photo by its name"),)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_folder_or_a_pipe_called_so_is_no_table(tmp_path):
+    write(tmp_path, replace(draw(1, size=SIZE), files=("1.png", "2.png")))
+    (tmp_path / "labels.csv").mkdir()
+    os.mkfifo(tmp_path / "more.csv")
+    with pytest.raises(UserError, match="two or more, one a class") as raised:
+        load_photos(tmp_path, SIZE)
+    assert one_sentence(raised.value)
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
