@@ -14,7 +14,7 @@ import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts of
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet import BUILD, duplicates, review, runs
+from mobilenet import BUILD, duplicates, folders, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
     CLASS_COLOURS,
@@ -132,20 +132,27 @@ SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
 
 def describe(photos: Photos) -> str:
-    """How many photos there are of each class, which files were left out and why, which show the
-    same picture (ten of each by name), and how many decisions of `mobilenet.review` were applied.
+    """How many photos there are of each class, how the folder was read, which files were left out
+    and why, which show the same picture (ten of each by name), and how many decisions of
+    `mobilenet.review` were applied.
     """
+    unused = [(printable(file), reason) for file, reason in photos.left_out]
+    count = sum(folders.is_meant(reason) for _, reason in unused)
+    lines = [f"{len(photos)} photos: {_counts(photos)}; {count} files left out."]
+    lines += [printable(said) for said in photos.said]
+    if any(name.isdecimal() for name in photos.class_names) and len(photos.class_names) > 2:
+        some = ", ".join(f"{k} is {name!r}" for k, name in enumerate(photos.class_names[:3]))
+        lines.append(f"Labels count the names in the order of their letters, as in Keras: {some}.")
+    lines += folders.in_words(unused, photos.hidden)
     counts = np.bincount(photos.labels, minlength=len(photos.class_names))
-    each = ", ".join(f"{n} {name}" for n, name in zip(counts, photos.class_names, strict=True))
-    lines = [f"{len(photos)} photos: {each}; {len(photos.left_out)} files left out."]
-    lines += [f"  left out: {printable(file)} ({reason})" for file, reason in photos.left_out[:10]]
     lines += _imbalance(photos.class_names, counts) + _unseen(photos.class_names)
     groups = photos.groups
     counts = np.bincount(groups)
     if alike := np.flatnonzero(counts > 1).tolist():
+        kept = "the folds keep them together, the given split is as it is"
         lines.append(
-            f"{counts[alike].sum()} photos show a picture that occurs more than once; the split "
-            "and the folds keep them together."
+            f"{counts[alike].sum()} photos show a picture that occurs more than once; "
+            f"{kept if photos.given else 'the split and the folds keep them together'}."
         )
     for group in alike[:10]:
         some = np.flatnonzero(groups == group)
@@ -162,6 +169,18 @@ def describe(photos: Photos) -> str:
     return "\n".join(lines)
 
 
+def _counts(photos: Photos) -> str:
+    """How many photos each class has: "3 alpaca", or "1: 6", if names are numbers, which are then
+    in their natural order.
+    """
+    counts = np.bincount(photos.labels, minlength=len(photos.class_names)).tolist()
+    each = list(zip(photos.class_names, counts, strict=True))
+    if not any(name.isdecimal() for name in photos.class_names):
+        return ", ".join(f"{n} {name}" for name, n in each)
+    each.sort(key=lambda one: (not one[0].isdecimal(), int(one[0]) if one[0].isdecimal() else 0))
+    return ", ".join(f"{name}: {n}" for name, n in each)
+
+
 def _imbalance(names: Sequence[str], counts: np.ndarray) -> list[str]:
     """A sentence on classes of very different sizes, if they are."""
     most, least = int(counts.argmax()), int(counts.argmin())
@@ -169,9 +188,9 @@ def _imbalance(names: Sequence[str], counts: np.ndarray) -> list[str]:
         return []
     return [
         f"The classes are unbalanced: {counts[most]} {names[most]}, {counts[least]} "
-        f"{names[least]}. Who always answers {names[most]!r} is right for "
-        f"{100 * counts[most] / counts.sum():.1f} %, so look at each class by itself (the balanced "
-        'accuracy). With CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
+        f"{names[least]}. Always answering {names[most]!r} is right for "
+        f"{100 * counts[most] / counts.sum():.1f} %, so look at the accuracy of each class. With "
+        'CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
     ]
 
 
@@ -235,6 +254,10 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
     seconds: from decoded photos to the result.
     """
     source = {"count": len(photos), "classes": list(photos.class_names)}
+    if photos.left_out:
+        source["left_out"] = len(photos.left_out)
+    if photos.hidden:
+        source["hidden"] = photos.hidden
     entry = {**result.entry(), "seconds": round(seconds, 2), "photos": source}
     write_json(BOARD / f"{name}.json", entry | {"backbone": network.card()})
 
@@ -328,14 +351,17 @@ def own_words(own: OwnPhotos) -> str:
             )
         if count > shown:
             lines.append(f"The first {shown} are shown, {count - shown} more are not.")
-    elif not own.left_out:
+    elif not any(folders.is_meant(why) for _, why in own.left_out):
         lines = [
             f"There are no photos that can be read in {own.place}: put some there, or name another "
             "place, and run this cell again."
         ]
-    lines += [f"{name} could not be read: {why}." for name, why in own.left_out[:NAMED]]
-    if len(own.left_out) > NAMED:
-        lines.append(f"{len(own.left_out) - NAMED} more could not be read.")
+    unread = [(name, why) for name, why in own.left_out if folders.is_meant(why)]
+    lines += [f"{name} could not be read: {why}." for name, why in unread[:NAMED]]
+    if len(unread) > NAMED:
+        lines.append(f"{len(unread) - NAMED} more could not be read.")
+    if said := folders.beside(own.left_out, own.hidden):
+        lines.append(said)
     return "\n".join(lines)
 
 

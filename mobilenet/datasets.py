@@ -1,9 +1,7 @@
-"""Labelled photos to train on from scratch: CIFAR-10 by name, or class folders, packed or not.
+"""Labelled photos to train on from scratch: CIFAR-10 by name, or any folder that `layouts` knows.
 
-    folder/cat/1.jpg, folder/dog/2.jpg               one set, split here
-    folder/train/cat/1.jpg, folder/test/cat/2.jpg    the test part is given
-
-A .tar or .tar.gz file of either is read as it is, without unpacking it.
+It is split here, unless it gives a split. A .tar or .tar.gz file of one is read as it is,
+without unpacking it.
 """
 
 import bz2
@@ -13,46 +11,42 @@ import io
 import lzma
 import os
 import tarfile
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, duplicates
-from mobilenet.decoding import read_content, read_or_reason
+from mobilenet import UserError, duplicates, folders, layouts, tables
+from mobilenet.decoding import read_content, read_or_reason, why_not
 from mobilenet.files import DAMAGE
-from mobilenet.photos import FEWEST, Photos, is_hidden, is_photo, ordered, refuse_folder, split
+from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
+from mobilenet.layouts import PARTS, Labelled, Photo
+from mobilenet.photos import FEWEST, Photos, deal_val, ordered, split
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-PARTS = ("train", "val", "test")
 # Photos hardly compress: a file that unpacks to more bytes than this was made to fill a memory.
 UNPACKED, SLACK = 20, 100_000_000  # times its own size, and bytes more
 PACKERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}  # by the first two bytes
-VAL_SHARE = 0.1  # of the training photos, where the test photos are given
 
 
 def load(source: str, size: int, seed: int) -> dict[str, Photos]:
     """Photos as train, val and test parts, decoded at size × size pixels.
 
-    source: "cifar10", or the path of a folder or tar file. Where the test part is given, a tenth of
-    the rest is put aside as val, else all are split 64/16/20: stratified, by seed. Raises UserError
-    if the source cannot be had, or a class is empty, or there is only one.
+    source: "cifar10", or the path of a folder or tar file. Where the test part is given and val is
+    not, a tenth of the rest is put aside as val, else all are split 64/16/20: stratified, by seed.
+    Raises UserError if the source cannot be had, or a class is empty, or there is only one.
     """
     parts = _cifar10(size) if source == "cifar10" else _read(Path(source), size)
     if "test" not in parts:
         (photos,) = parts.values()
         return {part: photos.subset(index) for part, index in split(photos, seed).items()}
     if "val" not in parts:
-        index = split(parts["train"], seed, (1 - VAL_SHARE, VAL_SHARE / 2, VAL_SHARE / 2))
-        val = np.sort(np.concatenate([index["val"], index["test"]]))
-        parts["val"] = parts["train"].subset(val)
-        parts["train"] = parts["train"].subset(index["train"])
+        train = parts["train"]
+        parts |= {part: train.subset(index) for part, index in deal_val(train, seed).items()}
     return parts
 
 
@@ -67,18 +61,26 @@ def load_all(source: str, size: int, names: Sequence[str]) -> dict[str, Photos]:
 
 def joined(parts: dict[str, Photos]) -> Photos:
     """The photos of all parts in one set, the part before the name of each file."""
-    if len(parts) == 1:
-        return next(iter(parts.values()))
     one = next(iter(parts.values()))
-    named = [(f"{part}/{file}", part, file) for part in parts for file in parts[part].files]
+    if len(parts) == 1:
+        return one
+    named = [(f"{part}/{file}", parts[part], file) for part in parts for file in parts[part].files]
+
+    def each(field: str) -> dict[str, str]:
+        of = ((name, getattr(photos, field), file) for name, photos, file in named)
+        return {name: values[file] for name, values, file in of if file in values}
+
     return Photos(
         tuple(name for name, _, _ in named),
         np.concatenate([photos.images for photos in parts.values()]),
         np.concatenate([photos.labels for photos in parts.values()]),
         one.class_names,
-        tuple(item for photos in parts.values() for item in photos.left_out),
-        {name: parts[part].sums[file] for name, part, file in named if file in parts[part].sums},
-        {name: parts[part].twins[file] for name, part, file in named if file in parts[part].twins},
+        tuple(dict.fromkeys(item for photos in parts.values() for item in photos.left_out)),
+        each("sums"),
+        each("twins"),
+        folder_classes=each("folder_classes"),
+        hidden=one.hidden,
+        said=one.said,
     )
 
 
@@ -104,38 +106,42 @@ def _cifar10(size: int) -> dict[str, Photos]:
     return parts
 
 
-def _items(source: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(parts of the name below source, what Pillow can open) of every photo; None for a folder.
-    Nothing hidden; links to folders are followed, once.
-    """
+def _found(source: Path) -> list[Found]:
+    """All that is in a folder, or in a tar file, sorted."""
     if source.is_dir():
-        seen = set()
-        for path, folders, names in os.walk(source, onerror=refuse_folder, followlinks=True):
-            real = os.path.realpath(path)
-            folders[:] = [] if real in seen else [name for name in folders if not is_hidden(name)]
-            if real not in seen:
-                inside = Path(path).relative_to(source).parts
-                yield from (((*inside, name), None) for name in folders)
-                for name, file in ((n, Path(path) / n) for n in names if is_photo((n,))):
-                    # A pipe may never answer; what is not there is named when it is read.
-                    if os.path.isfile(file) or not os.path.exists(file):
-                        yield (*inside, name), file
-            seen.add(real)
-        return
-    if not source.is_file():
+        found = folders.walk(source)
+    elif source.is_file():
+        found = members(source)
+    else:
         raise ValueError("neither folder nor file")
+    return sorted(found, key=lambda one: one.path.split("/"))
+
+
+def members(source: Path) -> Iterator[Found]:
+    """What is in a tar file, one after the other; photos and tables as io.BytesIO. Raises UserError
+    if it unpacks to far more than photos do, one of `files.DAMAGE` or tarfile.TarError if damaged.
+    """
     left = _room(source)
     with tarfile.open(source) as tar:
         for member in tar:
             parts = Path(member.name.lstrip("/")).parts
-            if member.isdir() and not any(map(is_hidden, parts)):
-                yield parts, None
-            elif (member.isfile() or member.islnk()) and is_photo(parts):
+            path, at = "/".join(parts), None
+            if any(map(is_hidden, parts)):
+                why = HIDDEN
+            elif member.isdir():
+                why = FOLDER
+            elif not (member.isfile() or member.islnk()):
+                why = NO_FILE
+            else:
+                why = why_not(path)
+            if not why or path.lower().endswith(tables.SUFFIXES):
                 # A file with holes may be longer than what is there, and linked to many times.
                 data = tar.extractfile(member).read() if member.size <= left else None
                 left -= member.size if data is None else len(data)
                 _check_room(source, left)
-                yield parts, io.BytesIO(data)
+                at = io.BytesIO(data)
+            if parts and not (why == HIDDEN and member.isdir()):
+                yield Found(path, why, at)
 
 
 def _room(source: Path) -> int:
@@ -162,44 +168,22 @@ def _check_room(source: Path, left: int) -> None:
 
 def _read(source: Path, size: int, known: Sequence[str] = ()) -> dict[str, Photos]:
     """known: classes that are asked for; then one of them is enough, and so is one photo."""
+    what = f"The data {source.name!r}"
     try:
-        items = sorted(_items(source), key=lambda item: item[0])
+        found = _found(source)
     except (*DAMAGE, tarfile.TarError, lzma.LZMAError, MemoryError) as error:
         raise UserError(
             f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error
-    items = [item for item in items if item[0]]
-    # A tar file may hold everything in one folder.
-    while items and len(first := {parts[0] for parts, _ in items}) == 1 and not first & {*known}:
-        items = [(parts[1:], file) for parts, file in items if len(parts) > 1]
-    photos = [parts for parts, file in items if file is not None]
-    given = any(parts[0] == "train" and len(parts) > 2 for parts in photos)
-    if given:
-        # Photos that lie beside the parts belong to nobody, a folder of them may be meant as one.
-        others = sorted({parts[0] for parts in photos if len(parts) > 1} - set(PARTS))
-        if others:
-            raise UserError(
-                f"The data {source.name!r} holds {others[0]!r} beside train/: name it val or test, "
-                "or move it away."
-            )
-        items = [item for item in items if item[0][0] in PARTS]
-    else:
-        items = [(("all", *parts), file) for parts, file in items]
-    grouped, names = defaultdict(list), set()
-    for (part, *rest), file in items:
-        if file is None and len(rest) == 1:
-            names.add(rest[0])  # a class even if it is empty
-        elif file is not None and len(rest) > 1:
-            names.add(rest[0])
-            grouped[part].append((rest, file))
-    if len(names) < (1 if known else 2):
-        raise UserError(f"The data {source.name!r} needs two or more class folders: add them.")
-    if given and not known and not {"train", "test"} <= set(grouped):
-        raise UserError(f"The data {source.name!r} lacks photos in test/: give both, or neither.")
-    names = ordered(names)
+    set_ = layouts.labelled(what, found, _content, known)
+    parts = [part for part in ("", *PARTS) if any(photo.part == part for photo in set_.photos)]
     least = 0 if known else FEWEST
-    decoded = {part: _decode(part, some, names, size, least) for part, some in grouped.items()}
+    decoded = {part or "all": _decode(part, set_, size, least) for part in parts}
     return _with_twins({part: photos for part, photos in decoded.items() if len(photos)})
+
+
+def _content(one: Found | Photo) -> bytes:
+    return one.at.getvalue() if isinstance(one.at, io.BytesIO) else read_content(Path(one.at))
 
 
 def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
@@ -219,42 +203,54 @@ def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
     }
 
 
-def _decode(part: str, items: list, names: tuple[str, ...], size: int, least: int) -> Photos:
+def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
+    """The photos of a part, whose files are named from the class folder on; least: of a class."""
+    photos = [photo for photo in set_.photos if photo.part == part]
+    names = ordered(set_.names)
     kept, images, left_out, sums = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda item: (_sha256(item[1]), read_or_reason(item[1], size)), items)
-        shown = progress(decoded, len(items), f"Photos: {part}")
-        for (rest, _), (sum_, image) in zip(items, shown, strict=True):
+        decoded = pool.map(lambda photo: (_sha256(photo), read_or_reason(photo.at, size)), photos)
+        shown = progress(decoded, len(photos), f"Photos: {part or 'all'}")
+        for photo, (sum_, image) in zip(photos, shown, strict=True):
+            file = "/".join(photo.path.split("/")[set_.depth :])
             if isinstance(image, str):
-                left_out.append(("/".join(rest), image))
+                left_out.append((file, image))
             else:
-                kept.append(rest)
+                kept.append((file, names.index(photo.name)))
                 images.append(image)
-                sums["/".join(rest)] = sum_
-    labels = np.array([names.index(rest[0]) for rest in kept], np.int64)
+                sums[file] = sum_
+    labels = np.array([label for _, label in kept], np.int64)
     counts = np.bincount(labels, minlength=len(names))
     for name, count in zip(names, counts, strict=True):
         if count < (min(1, least) if part in ("val", "test") else least):
-            where = "" if part == "all" else f" in {part}/"
+            where = f" in {part}/" if part else ""
             raise UserError(f"Class {name!r} has {count} readable photos{where}: add some.")
-    files = tuple("/".join(rest) for rest in kept)
-    images = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
-    return Photos(files, images, labels, names, tuple(left_out), sums)
+    return Photos(
+        tuple(file for file, _ in kept),
+        np.stack(images) if images else np.empty((0, size, size, 3), np.uint8),
+        labels,
+        names,
+        (*left_out, *set_.left_out),
+        sums,
+        hidden=set_.hidden,
+        said=set_.said,
+        folder_classes={file: names[label] for file, label in kept},
+    )
 
 
-def _sha256(file: Path | io.BytesIO) -> str:
+def _sha256(photo: Photo) -> str:
     """Of what is in a file, in hexadecimal; nothing if it cannot be read, as is said elsewhere."""
-    with suppress(OSError):
-        content = file.getvalue() if isinstance(file, io.BytesIO) else read_content(file)
-        return hashlib.sha256(content).hexdigest()
+    with suppress(OSError, MemoryError):
+        return hashlib.sha256(_content(photo)).hexdigest()
     return ""
 
 
 def describe(parts: dict[str, Photos]) -> str:
-    """How many photos each part holds, which files were left out and why, and which test photos
-    show the same picture as one of the others (ten by name).
+    """How many photos each part holds, how the folder was read, which files were left out and why,
+    and which test photos show the same picture as one of the others (ten by name).
     """
     lines = [", ".join(f"{part} {len(parts[part])}" for part in PARTS) + " photos."]
+    lines += parts["test"].said
     lines += left_out_of(parts[part] for part in PARTS)
     lines += duplicates.words(
         sum(file in parts[part].frames for part in PARTS for file in parts[part].files)
@@ -270,10 +266,12 @@ def describe(parts: dict[str, Photos]) -> str:
 
 
 def left_out_of(parts: Iterable[Photos]) -> list[str]:
-    """Lines that say how many files were left out and why, ten by name."""
+    """Lines that say which files were left out and why, some by name, and how many are hidden."""
+    parts = list(parts)
     found = list(dict.fromkeys(item for photos in parts for item in photos.left_out))
-    lines = [f"  {file} ({reason})" for file, reason in found[:10]]
-    return [f"{len(found)} files left out:", *lines] if found else []
+    count = sum(folders.is_meant(why) for _, why in found)
+    lines = folders.in_words(found, parts[0].hidden)
+    return [f"{count} files left out:", *lines] if count else lines
 
 
 def fingerprint(photos: Photos) -> str:

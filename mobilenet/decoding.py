@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import re
 import struct
 import threading
@@ -47,6 +48,7 @@ if pillow_heif is None:
     del FORMATS["HEIF"]
 LARGEST = {format_: most for format_, (_, most) in FORMATS.items()}
 SUFFIXES = {suffix for known, _ in FORMATS.values() for suffix in known.split()}
+NO_PHOTO = "no photo"  # so begins the reason for a file that nobody means as one
 # What is known and not read, and what helps.
 HEIC_NEEDS = "HEIC is read if pillow-heif is installed: `.venv/bin/pip install pillow-heif`"
 RAW = """.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf
@@ -58,12 +60,13 @@ NOT_READ = {
     ".jp2 .j2k .jpx .jpf": "JPEG 2000 is not read by this Pillow: save it as JPEG",
     ".jxl": "JPEG XL is not read: save it as JPEG",
     RAW: "a RAW photo: export it as JPEG",
-    VIDEO: "a video",
-    ".ai .eps .pdf .ps .psd .svg .xcf": "a drawing or document: export it as PNG",
+    VIDEO: f"{NO_PHOTO} but a video",
+    ".ai .eps .pdf .ps .psd .svg .xcf": f"{NO_PHOTO} but a drawing or document",
     ".dds .exr .hdr .icns .ico .pbm .pcx .pgm .pnm .ppm .tga": "a picture of a kind that is not "
     "read: save it as PNG",
-    ".7z .bz2 .gz .rar .tar .tgz .xz .zip": "an archive: unpack it",
+    ".7z .bz2 .gz .rar .tar .tgz .xz .zip": f"{NO_PHOTO} but an archive",
 }
+REASONS = {suffix: reason for known, reason in NOT_READ.items() for suffix in known.split()}
 
 SIDE = 65_535  # pixels, the most of a JPEG; a line costs memory however short it is
 HEAVIEST = 128_000_000  # bytes of a file, which is read whole
@@ -106,12 +109,11 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def why_not(name: str) -> str:
-    """Why a file of this name is not read as a photo, in a few words; "" if it is."""
-    suffix = Path(name).suffix.lower()
-    if suffix in SUFFIXES:
-        return ""
-    reasons = (reason for known, reason in NOT_READ.items() if suffix in known.split())
-    return next(reasons, "no photo by its name")
+    """Why a file of this name is not read as a photo, in a few words; "" if it is. It begins with
+    NO_PHOTO if the file is not meant as one.
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    return "" if suffix in SUFFIXES else REASONS.get(suffix, f"{NO_PHOTO} by its name")
 
 
 def read_photo(path: Path | str | BinaryIO, size: int) -> np.ndarray:

@@ -2,10 +2,10 @@
 
     python -m mobilenet.extract PHOTOS --out DIR [--size PIXELS] [--cluster ADDRESS]
 
-PHOTOS is a folder, with a folder for each class or without. A part has columns path, label (the
-class folder), sha256 and features; what cannot be read is in parts of its own, with the reason,
-and the exit code is 1. What is there already is not computed again. Needs pyarrow,
-and --cluster Ray (requirements-cluster.txt).
+PHOTOS is a folder, with a folder for each class or without; these may lie in train/, val/ and
+test/. A part has columns path, label (the class folder), sha256 and features; photos that cannot be
+read are in parts of their own, with the reason, and the exit code is 1. What is there already is
+not computed again. Needs pyarrow, and --cluster Ray (requirements-cluster.txt).
 """
 
 import os
@@ -31,7 +31,8 @@ Compute = Callable[[Any, Path, Path, Iterator[Chunk]], Iterator[Any]]
 
 class Summary(NamedTuple):
     """What a folder of parts holds after a run: rows, unreadable photos, parts; and of the parts,
-    how many were computed now, how many removed, since their photos are changed or gone.
+    how many were computed now, how many removed, since their photos are changed or gone. said: what
+    `parts.survey` says of the folder.
     """
 
     rows: int
@@ -39,6 +40,7 @@ class Summary(NamedTuple):
     parts: int
     computed: int
     removed: int
+    said: tuple[str, ...]
 
 
 def here(backbone: Any, folder: Path, out: Path, chunks: Iterator[Chunk]) -> Iterator[None]:
@@ -71,7 +73,8 @@ def extract(
     parts.arrow()  # before anything takes time
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name a folder of photos.")
-    if next(parts.listing(folder), None) is None:
+    found = parts.survey(folder)
+    if not found.photos:
         raise UserError(f"There are no photos below {folder}: name a folder that holds some.")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is no folder: name another --out.")
@@ -83,11 +86,11 @@ def extract(
         parts.begin(out, described)
         old, computed = set(parts.listed(out)), 0
         there = sum(map(parts.photos_in, parts.listed(out, "features")))
-        left = max(1, parts.names(folder) - there)
+        left = max(1, found.photos - there)
 
         def missing() -> Iterator[Chunk]:
             nonlocal computed
-            chunks = parts.chunks(folder, described)
+            chunks = parts.chunks(folder, described, found.depth)
             while True:
                 # A bar of its own, which only shows where many are there one after the other.
                 for chunk in progress(chunks, None, "Chunks that are there"):
@@ -109,6 +112,7 @@ def extract(
             parts=len(parts.listed(out, "features")),
             computed=computed,
             removed=len(old),
+            said=found.said,
         )
 
 
@@ -151,7 +155,9 @@ def _tell(summary: Summary, out: Path) -> int:
         f"Rows: {summary.rows}, in {summary.parts} parts in {out} ({summary.computed} computed "
         f"now, {already} there already, {summary.removed} removed, since their photos are changed "
         f"or gone). Photos that cannot be read: {summary.unreadable}"
-        + (", with the reason in unreadable-*.parquet." if summary.unreadable else ".")
+        + (", with the reason in unreadable-*.parquet." if summary.unreadable else "."),
+        *summary.said,
+        sep="\n",
     )
     return int(summary.unreadable > 0)
 

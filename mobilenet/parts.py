@@ -13,7 +13,6 @@ import io
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +21,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from mobilenet import UserError
-from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
+from mobilenet import UserError, folders, layouts
+from mobilenet.decoding import (
+    NO_MEMORY,
+    NO_PHOTO,
+    read_content,
+    read_or_reason,
+    reason_of,
+    why_not,
+)
 from mobilenet.files import DAMAGE, replacing, write_json
-from mobilenet.photos import DECODINGS, is_photo, walk
+from mobilenet.photos import DECODINGS
 from mobilenet.progress import progress
 
 ABOUT = "about.json"
@@ -47,10 +53,13 @@ class File(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Photos that come into one part: 20 hexadecimal digits of what is in it, and their paths."""
+    """Photos that come into one part: 20 hexadecimal digits of what is in it, their paths, and how
+    many folders are above the class folder.
+    """
 
     digits: str
     paths: tuple[str, ...]
+    depth: int = 0
 
     def part(self, kind: str = "features") -> str:
         """The name of its part; kind: "features" or "unreadable"."""
@@ -156,43 +165,48 @@ def _difference(there: Any, now: Any) -> str:
 
 
 def listing(folder: Path) -> Iterator[File]:
-    """The photos below a folder as `photos.list_photos` finds them, and those below links to class
-    folders; each looked at once. Takes the memory of the names in one folder. Raises UserError if
-    a folder cannot be read.
+    """The photos below a folder in the order of `folders.walk`, each looked at once, also those
+    that cannot be read by their names. Raises UserError if a folder cannot be read.
     """
-
-    def below(root: Path) -> Iterator[File]:
-        for path, folders, names in walk(root):
-            inside = Path(path).relative_to(folder).as_posix()
-            for name in names:
-                if is_photo([name]) and (file := _look(path, inside, name)):
-                    yield file
-            if root == folder and inside == ".":
-                links.extend(name for name in folders if (folder / name).is_symlink())
-
-    links = []
-    yield from below(folder)
-    for name in links:
-        yield from below(folder / name)
+    return (_look(found) for found in folders.walk(folder) if folders.is_meant(found.why))
 
 
-def _look(path: str, inside: str, name: str) -> File | None:
-    """A file, or None if it is a pipe, a socket or a device, which may never answer."""
-    relative = name if inside == "." else f"{inside}/{name}"
+def _look(found: folders.Found) -> File:
     try:
-        found = os.stat(os.path.join(path, name))
+        about = os.stat(found.at)
     except OSError:
-        return File(relative, -1, -1)
-    return File(relative, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+        return File(found.path, -1, -1)
+    return File(found.path, about.st_size, about.st_mtime_ns)
 
 
-def names(folder: Path) -> int:
-    """About how many photos are below a folder, counted in a fraction of the time that `listing`
-    takes: none is looked at, and what is below links is not counted.
+class Survey(NamedTuple):
+    """What the names below a folder tell. photos: about how many there are. depth: how many folders
+    are above a class folder. said: sentences about how it is read, and what lies beside photos.
     """
 
-    found = (name for _, _, names in walk(folder) for name in names)
-    return sum(is_photo([name]) for name in progress(found, None, "Names"))
+    photos: int
+    depth: int
+    said: tuple[str, ...]
+
+
+def survey(folder: Path) -> Survey:
+    """What is below a folder, in a fraction of the time that `listing` takes: no photo is looked
+    at. Raises UserError if a folder cannot be read, and what `layouts.lay_out` raises.
+    """
+    count, hidden, beside = 0, 0, []
+
+    def found() -> Iterator[folders.Found]:
+        nonlocal count, hidden
+        for one in progress(folders.walk(folder), None, "Names"):
+            count += folders.is_meant(one.why)
+            hidden += one.why == folders.HIDDEN
+            if one.why.startswith(NO_PHOTO):
+                beside.append((one.path, one.why))
+            yield one
+
+    layout = layouts.lay_out(f"The folder {folder.name!r}", layouts.folders_in(found()))
+    about = folders.beside(beside, hidden)
+    return Survey(count, layout.depth, (*layout.said(), *([about] if about else [])))
 
 
 def cut(files: Iterable[File]) -> Iterator[list[File]]:
@@ -216,18 +230,22 @@ def _hash(path: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def chunks(folder: Path, described: dict[str, Any]) -> Iterator[Chunk]:
-    """The chunks of a folder of photos, as they are listed. Raises what `listing` raises."""
-    of = [described["backbone"]["fingerprint"], described["versions"]]
+def chunks(folder: Path, described: dict[str, Any], depth: int = 0) -> Iterator[Chunk]:
+    """The chunks of a folder of photos, as they are listed. depth: as `survey` found it. Raises
+    what `listing` raises.
+    """
+    of = [described["backbone"]["fingerprint"], described["versions"], *([depth] if depth else [])]
     for run in cut(listing(folder)):
         digest = hashlib.sha256(json.dumps([of, run]).encode()).hexdigest()
-        yield Chunk(digest[:20], tuple(file.path for file in run))
+        yield Chunk(digest[:20], tuple(file.path for file in run), depth)
 
 
 def read_file(folder: Path, path: str, size: int) -> tuple[Found, np.ndarray | None]:
     """One photo, uint8 (size, size, 3), None if it cannot be read; and what its file is. Hash and
     photo are of the same bytes.
     """
+    if why := why_not(path):
+        return Found(None, why), None
     try:
         content = read_content(folder / path)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -263,21 +281,24 @@ def write(out: Path, chunk: Chunk, found: Sequence[Found], features: np.ndarray)
     unreadable = out / chunk.part("unreadable")
     if bad:
         reasons = [one.reason.encode(errors="backslashreplace").decode() for _, one in bad]
-        _write(unreadable, bad, "reason", pa.array(reasons, pa.string()))
+        _write(unreadable, bad, chunk.depth, "reason", pa.array(reasons, pa.string()))
     else:
         unreadable.unlink(missing_ok=True)  # of a run that could not read what this one could
     features = np.ascontiguousarray(features, np.float32)
     flat = pa.array(features.reshape(-1), pa.float32())
     column = pa.FixedSizeListArray.from_arrays(flat, features.shape[1])
-    _write(out / chunk.part(), [row for row in rows if not row[1].reason], "features", column)
+    good = [row for row in rows if not row[1].reason]
+    _write(out / chunk.part(), good, chunk.depth, "features", column)
 
 
-def _write(path: Path, rows: Sequence[tuple[str, Found]], name: str, column: Any) -> None:
+def _write(
+    path: Path, rows: Sequence[tuple[str, Found]], depth: int, name: str, column: Any
+) -> None:
     pa = arrow()
     text = pa.string()
     columns = {
         "path": pa.array([to_text(path) for path, _ in rows], text),
-        "label": pa.array([label_of(path) for path, _ in rows], text),
+        "label": pa.array([label_of(path, depth) for path, _ in rows], text),
         "sha256": pa.array([one.sha256 for _, one in rows], text),
         name: column,
     }
@@ -295,9 +316,10 @@ def _write(path: Path, rows: Sequence[tuple[str, Found]], name: str, column: Any
         )
 
 
-def label_of(path: str) -> str | None:
+def label_of(path: str, depth: int = 0) -> str | None:
     """The class folder of a path below the photos' folder, as text; None if it lies in none."""
-    return to_text(path.split("/", 1)[0]) if "/" in path else None
+    inside = path.split("/")[:-1]
+    return to_text(inside[depth]) if len(inside) > depth else None
 
 
 def to_text(path: str) -> str:
@@ -336,8 +358,11 @@ def done(out: Path, folder: Path, chunk: Chunk) -> bool:
 
 
 def _opens(folder: Path, text: str) -> bool:
+    path = to_path(text)
+    if why_not(path):
+        return False
     try:
-        read_content(folder / to_path(text))
+        read_content(folder / path)
     except (OSError, MemoryError):
         return False
     return True

@@ -1,13 +1,12 @@
-"""Photos: finding them in class folders, reading them once and keeping them, splitting them.
+"""Photos: reading a labelled set of them once and keeping it, and splitting it.
 
-A labelled set of photos is a folder that holds one folder for each class. Anything hidden
-(`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`) or made by an archiver (`__MACOSX`) is no photo.
+A labelled set of photos is a folder that holds one folder for each class, or what else `layouts`
+knows.
 """
 
 import hashlib
 import io
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,13 +16,15 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from mobilenet import ROOT, UserError, cache, duplicates, from_root, review
-from mobilenet.decoding import NO_MEMORY, SUFFIXES, read_content, read_or_reason, reason_of
+from mobilenet import ROOT, UserError, cache, duplicates, folders, from_root, layouts, review
+from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
 from mobilenet.files import DAMAGE
+from mobilenet.folders import list_photos  # noqa: F401, notebook 1 calls it from here
+from mobilenet.layouts import PARTS
 from mobilenet.progress import ahead, progress
 
-PARTS = ("train", "val", "test")
 SHARES = (0.64, 0.16, 0.20)
+VAL_SHARE = 0.1  # of the training photos, where a split is given without val photos
 AHEAD = 64  # photos decoded before they are written
 TRIES = 3  # of a file that changes while it is read
 DECODINGS = 3  # to be counted up when the same files come to give other pixels
@@ -37,14 +38,18 @@ class Photos:
     files: N paths below the folder, as text with forward slashes, sorted folder by folder.
     images: uint8, (N, size, size, 3), RGB, 0 to 255: an array, or `cache.Rows` of the file that
     they are kept in, of which images[:] is an array.
-    labels: int64, (N,), index into class_names: the class folder, unless decided otherwise.
+    labels: int64, (N,), index into class_names: the folder's class, unless decided otherwise.
     class_names: K names, as `ordered` has them; class_names[1] is the positive class.
-    left_out: (file, reason) for each file that could not be read, or is not wanted.
+    left_out: (file, reason) for each file that is not used: photos that could not be read or are
+    not wanted, then files that are no photos. hidden: how many hidden files there are beside.
     sums: sha256 of each file, in hexadecimal, if `load_photos` read it; of a subset those of all.
     twins: of each file that shows the same picture as others, the first of them, as `duplicates`
     finds them; of a subset those of all.
     frames: the files that are alike since a camera does not move, as `duplicates.apart` finds them;
     of a subset those of all.
+    folder_classes: of each file that `load_photos` read its class, as its folder or a table says.
+    given: of each file its part, "train", "val" or "test", if the folder gives a split; else {}.
+    said: sentences about how the folder was read, if it does not simply hold class folders.
     """
 
     files: tuple[str, ...]
@@ -55,6 +60,10 @@ class Photos:
     sums: dict[str, str] = field(default_factory=dict, repr=False)
     twins: dict[str, str] = field(default_factory=dict, repr=False)
     frames: frozenset[str] = field(default=frozenset(), repr=False)
+    hidden: int = 0
+    folder_classes: dict[str, str] = field(default_factory=dict, repr=False)
+    given: dict[str, str] = field(default_factory=dict, repr=False)
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -78,7 +87,7 @@ class Photos:
         return tuple(
             file
             for file, label in zip(self.files, self.labels, strict=True)
-            if file in self.sums and review.folder_of(file) != self.class_names[label]
+            if file in self.sums and self.folder_classes[file] != self.class_names[label]
         )
 
 
@@ -131,78 +140,25 @@ def ordered(names: Iterable[str], positive: str | None = None) -> tuple[str, ...
     return tuple(found)
 
 
-def is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def is_photo(parts: Sequence[str]) -> bool:
-    """Whether a path, folders and name, is of a photo by its suffix, and nothing of it hidden."""
-    return not any(map(is_hidden, parts)) and Path(parts[-1]).suffix.lower() in SUFFIXES
-
-
-def refuse_folder(error: OSError) -> None:
-    """For os.walk: raise UserError, since photos that cannot be seen must not pass for absent."""
-    raise UserError(
-        f"The folder {error.filename!r} cannot be read ({reason_of(error)}): make it readable and "
-        "run this again."
-    ) from error
-
-
-def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """os.walk, sorted, without hidden folders. Raises UserError if a folder cannot be read."""
-    for path, folders, names in os.walk(folder, onerror=refuse_folder):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        yield path, folders, sorted(names)
-
-
-def list_photos(folder: Path) -> Iterator[Path]:
-    """Paths of the photos below a folder, nested ones too, sorted, by their suffix. Pipes, sockets
-    and devices are passed over; a link to nowhere is not. Raises UserError if a folder cannot be
-    read.
-    """
-    for path, _, names in walk(folder):
-        for name in names:
-            file = Path(path) / name
-            if is_photo([name]) and not _is_waited_for(file):
-                yield file
-
-
-def _is_waited_for(path: Path) -> bool:
-    """Whether it is known to be a pipe, a socket or a device, which may never answer."""
-    with suppress(OSError):  # what cannot be looked at is named when it is read
-        return not stat.S_ISREG(path.stat().st_mode)
-    return False
-
-
 def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
-    """Read all photos of a folder of class folders, decoded once at size × size pixels, and kept:
-    asked for again, only the files are read to see that they are the same.
+    """Read all photos of a folder that `layouts` knows, decoded once at size × size pixels, and
+    kept: asked for again, only the files are read to see that they are the same.
 
-    class_names are the folders' names as `ordered` has them, `positive` as there; the photos are in
-    the order of their folders' names, whatever is positive.
+    class_names are the classes' names as `ordered` has them, `positive` as there; the photos are in
+    the order of `folders.walk`, whatever is positive.
     A file that cannot be read is left out and listed with its reason. What `review.decide` wrote
     down is applied: a photo gets another label, in its place among the others, or is left out.
     Raises UserError if there is no class, only one, one without a photo, or none called `positive`,
     if a folder cannot be read, and if the decisions cannot be or are for a class that is not there.
     """
-    try:
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise UserError(
-            f"The photo folder {str(folder)!r} cannot be read ({reason_of(error)}): name another."
-        ) from error
-    names = [name for name in names if not is_hidden(name)]
-    if len(names) < 2:
-        found = f"one class folder, {names[0]!r}" if names else "no class folders"
-        raise UserError(
-            f"The photo folder {folder.name!r} holds {found}: it needs two or more, one a class."
-        )
-    folders, names = names, ordered(names, positive)
-    paths = [(path, names.index(name)) for name in folders for path in list_photos(folder / name)]
-    images, prints, reasons, sums = _decoded([path for path, _ in paths], size)
-    files = [path.relative_to(folder).as_posix() for path, _ in paths]
-    labels = np.array([label for _, label in paths], np.int64)
-    readable = np.array([i not in reasons for i in range(len(paths))], bool)
+    found = list(folders.walk(folder))
+    what = f"The photo folder {folder.name!r}"
+    set_ = layouts.labelled(what, found, lambda one: read_content(Path(one.at)))
+    names = ordered(set_.names, positive)
+    images, prints, reasons, sums = _decoded([Path(photo.at) for photo in set_.photos], size)
+    files = [photo.path for photo in set_.photos]
+    labels = np.array([names.index(photo.name) for photo in set_.photos], np.int64)
+    readable = np.array([i not in reasons for i in range(len(files))], bool)
     for label, name in enumerate(names):
         if not (labels[readable] == label).any():
             raise UserError(
@@ -225,10 +181,14 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         images=images.take(good),
         labels=labels[good],
         class_names=names,
-        left_out=tuple((files[i], reasons[i]) for i in sorted(reasons)),
+        left_out=(*((files[i], reasons[i]) for i in sorted(reasons)), *set_.left_out),
         sums={files[i]: sums[i] for i in there},
         twins=twins,
         frames=frames,
+        hidden=set_.hidden,
+        folder_classes={files[i]: set_.photos[i].name for i in there},
+        given={files[i]: part for i in there if (part := set_.photos[i].part)},
+        said=set_.said,
     )
 
 
@@ -310,25 +270,62 @@ def _sha256(path: Path) -> tuple[str, str]:
 
 
 def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
-    """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending.
+    """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending; or
+    the parts that the folder gives, where val is dealt from train if it is not given.
 
     shares are the parts' shares of each class and sum to 1. The same files and seed give the same
     parts, in whatever order the photos and classes are, and whatever `review` decided: a photo is
-    dealt by its folder, so that a label mended moves no other photo. Twins come into the same part.
-    Raises UserError if a class has fewer than five photos that differ, or none in a part.
+    dealt by its folder, so that a label mended moves no other photo. Twins come into the same part,
+    if that is not given. Raises UserError if a class has fewer than five photos that differ, or
+    none in a part.
     """
     if not (len(shares) == len(PARTS) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6):
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
+    if photos.given:
+        given = np.array([photos.given[file] for file in photos.files])
+        found = {part: np.flatnonzero(given == part) for part in PARTS}
+        if not len(found["val"]):
+            mine = tuple(one for one in photos.left_out if photos.given.get(one[0]) == "train")
+            train = replace(photos.subset(found["train"]), given={}, left_out=mine)
+            found |= {part: found["train"][i] for part, i in deal_val(train, seed).items()}
+    else:
+        dealt = _dealt(photos, seed, shares)
+        parts = np.array([dealt[photos.twins.get(file, file)] for file in photos.files])
+        found = {part: np.flatnonzero(parts == part) for part in PARTS}
+    for part in PARTS:
+        without = set(range(len(photos.class_names))) - set(photos.labels[found[part]])
+        if without:
+            name = photos.class_names[min(without)]
+            raise UserError(
+                f"Class {name!r} has no {part} photo: add some."
+                if photos.given
+                else f"Class {name!r} has no {part} photo left by {review.NAME}: decide for fewer, "
+                "or add photos."
+            )
+    return found
+
+
+def deal_val(train: Photos, seed: int) -> dict[str, np.ndarray]:
+    """The train and val parts of training photos, of which VAL_SHARE is dealt to val as `split`
+    deals: positions into them, int64, ascending.
+    """
+    parts = split(train, seed, (1 - VAL_SHARE, VAL_SHARE / 2, VAL_SHARE / 2))
+    aside = np.sort(np.concatenate([parts["val"], parts["test"]]))
+    return {"train": parts["train"], "val": aside}
+
+
+def _dealt(photos: Photos, seed: int, shares: Sequence[float]) -> dict[str, str]:
+    """The part of each photo, or of the first of a group of twins."""
     rng = np.random.default_rng(seed)
     if photos.sums:
         decided = [file for file, reason in photos.left_out if reason == review.REASON]
-        folders = {file: review.folder_of(file) for file in (*photos.files, *decided)}
+        of = {file: photos.folder_classes[file] for file in (*photos.files, *decided)}
     else:  # they come from no folder
         names = (photos.class_names[label] for label in photos.labels)
-        folders = dict(zip(photos.files, names, strict=True))
-    dealt = {}  # the first of each group of twins: its part
+        of = dict(zip(photos.files, names, strict=True))
+    dealt = {}
     for name in sorted(photos.class_names):
-        mine = sorted(file for file, folder in folders.items() if folder == name)
+        mine = sorted(file for file, folder in of.items() if folder == name)
         mine = [photos.twins.get(mine[i], mine[i]) for i in rng.permutation(len(mine))]
         sizes = Counter(mine)
         if len(sizes) < FEWEST:
@@ -337,18 +334,7 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
                 f"Class {name!r} has {len(sizes)} {kind} and the split needs {FEWEST}: add photos."
             )
         _deal(sizes, shares, dealt)
-    parts = {part: [] for part in PARTS}
-    for i, file in enumerate(photos.files):
-        parts[dealt[photos.twins.get(file, file)]].append(i)
-    found = {part: np.array(index, np.int64) for part, index in parts.items()}
-    for part in PARTS:
-        without = set(range(len(photos.class_names))) - set(photos.labels[found[part]])
-        if without:
-            raise UserError(
-                f"Class {photos.class_names[min(without)]!r} has no {part} photo left by "
-                f"{review.NAME}: decide for fewer, or add photos."
-            )
-    return found
+    return dealt
 
 
 def _deal(sizes: Counter, shares: Sequence[float], dealt: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
     python -m mobilenet.predict PATH… [--model FILE] [--json] [--cluster ADDRESS]
 
 PATH is a photo or a folder of them. A photo that cannot be read is named on standard error, the
-others still come, and the exit code is 1.
+others still come, and the exit code is 1. What else is in a folder is said there in a line.
 """
 
 import json
@@ -12,15 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from mobilenet import BUILD, UserError
+from mobilenet import BUILD, UserError, folders
 from mobilenet.command import Parser, run
 from mobilenet.decoding import read_photo
 from mobilenet.naming import CLASSES, read_names
-from mobilenet.photos import list_photos
 
 MODEL = BUILD / "fine_tuned.keras"
 BATCH = 32
@@ -28,13 +27,29 @@ BATCH = 32
 T = TypeVar("T")
 
 
-def find(paths: list[Path]) -> Iterator[Path]:
-    """The photos that these files and folders mean, in their order; a folder without any stands
-    for itself, so that it is named among what cannot be read.
+class Asked(NamedTuple):
+    """What files and folders mean. photos: in their order; a folder without any stands for itself,
+    so that it is named among what cannot be read. left_out: (file, reason) for what else is in the
+    folders, but for hidden files, which are counted.
     """
+
+    photos: list[Path]
+    left_out: list[tuple[Path, str]]
+    hidden: int
+
+
+def find(paths: list[Path]) -> Asked:
+    """What these files and folders mean. Raises UserError if a folder cannot be read."""
+    photos, left_out, hidden = [], [], 0
     for path in paths:
-        found = list(list_photos(path)) if path.is_dir() else []
-        yield from found or [path]
+        below = list(folders.walk(path)) if path.is_dir() else []
+        photos += [path / one.path for one in below if not one.why]
+        if not any(folders.is_meant(one.why) for one in below):
+            photos.append(path)
+        hidden += sum(one.why == folders.HIDDEN for one in below)
+        kinds = ("", folders.HIDDEN, folders.FOLDER)
+        left_out += [(path / one.path, one.why) for one in below if one.why not in kinds]
+    return Asked(photos, left_out, hidden)
 
 
 def read_batches(
@@ -110,20 +125,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        names = read_names(options.classes)
-        asked = list(find(options.paths)), options.model, names
+        asked, names = find(options.paths), read_names(options.classes)
         if options.cluster is None:
-            return _tell(predict(*asked), options.json)
+            return _tell(asked, predict(asked.photos, options.model, names), options.json)
         from mobilenet import cluster
 
         with cluster.connected(options.cluster):
-            return _tell(cluster.predict(*asked), options.json)
+            return _tell(asked, cluster.predict(asked.photos, options.model, names), options.json)
 
     return run(work)
 
 
-def _tell(answered: Iterator[tuple[Path, dict[str, float] | UserError]], as_json: bool) -> int:
-    """Say what was answered, photo by photo; the exit status."""
+def _tell(
+    asked: Asked, answered: Iterator[tuple[Path, dict[str, float] | UserError]], as_json: bool
+) -> int:
+    """Say what was answered, photo by photo, then what is left out; the exit status."""
     failed = False
     if sys.stderr.isatty():
         print("Loading the model …", end="\r", file=sys.stderr, flush=True)
@@ -138,6 +154,12 @@ def _tell(answered: Iterator[tuple[Path, dict[str, float] | UserError]], as_json
             about = list(p)[1] if len(p) == 2 else best  # of two classes the positive one
             said = f"P({_plain(about)}) = {p[about]:.3f}  {_plain(best):<12}  {_plain(path)}"
             print(said, flush=True)
+    for path, why in asked.left_out:
+        if folders.is_meant(why):
+            print(f"error: {_plain(path)} is left out: {why}.", file=sys.stderr)
+            failed = True
+    if said := folders.beside(asked.left_out, asked.hidden):
+        print(_plain(said), file=sys.stderr)
     return int(failed)
 
 

@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mobilenet import BUILD, UserError, backbone, command
-from mobilenet.decoding import UNREADABLE
+from mobilenet import BUILD, UserError, backbone, command, datasets, folders
+from mobilenet.decoding import UNREADABLE, reason_of
 from mobilenet.files import DAMAGE, read_arrays, replacing
-from mobilenet.photos import is_photo, list_photos
 from mobilenet.progress import ahead, progress
 
 HINTS = ("block_2_add", "block_5_add", "block_9_add", "block_12_add", "block_15_add", "out_relu")
@@ -41,6 +40,7 @@ MOMENTUM = 0.97  # of BatchNorm: Keras's 0.999 would still remember the random s
 FEATURE_MEAN = 0.5  # of the features that come out
 SHORTER = 176  # px, of a photo in memory
 SAVE_STEPS = 500
+MEASURED = "in a folder called test"  # why a photo is left out
 
 
 class Phase(NamedTuple):
@@ -69,49 +69,46 @@ GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue give to brigh
 
 
 def read_pool(sources: list[Path]) -> list[Image.Image]:
-    """The photos in these folders and tar files as RGB, shorter side at most SHORTER pixels.
+    """The photos in these folders and tar files as RGB, shorter side at most SHORTER pixels; what
+    is left out is printed.
 
     What lies in a folder called test stays out: others are measured on it. Raises UserError if a
     source cannot be read or holds no photo.
     """
     pool = []
     for source in sources:
-        before = len(pool)
+        before, left_out, hidden = len(pool), [], 0
         try:
-            pool += _read_tar(source) if source.is_file() else _read_folder(source)
+            found = datasets.members(source) if source.is_file() else folders.walk(source)
+            for path, why, at in progress(found, None, source.name):
+                if why in (folders.HIDDEN, folders.FOLDER):
+                    hidden += why == folders.HIDDEN
+                    continue
+                if not why and "test" in path.split("/"):
+                    why = MEASURED
+                photo = why or _read(at)
+                if isinstance(photo, str):
+                    left_out.append((path, photo))
+                else:
+                    pool.append(photo)
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             raise UserError(f"{source} is no folder or whole tar file: name another.") from error
         if len(pool) == before:
             raise UserError(f"{source} holds no photo: name a folder or a tar file of photos.")
+        for line in folders.in_words(left_out, hidden):
+            print(line, flush=True)
     return pool
 
 
-def _read_tar(source: Path) -> Iterator[Image.Image]:
-    with tarfile.open(source) as tar:
-        members = [member for member in tar if member.isfile() and _is_wanted(member.name)]
-        for member in progress(members, len(members), source.name):
-            yield from _read(tar.extractfile(member))
-
-
-def _read_folder(source: Path) -> Iterator[Image.Image]:
-    paths = [path for path in list_photos(source) if _is_wanted(str(path.relative_to(source)))]
-    for path in progress(paths, len(paths), source.name):
-        yield from _read(path)
-
-
-def _is_wanted(name: str) -> bool:
-    parts = Path(name).parts
-    return is_photo(parts) and "test" not in parts
-
-
-def _read(file: Any) -> Iterator[Image.Image]:
+def _read(file: Any) -> Image.Image | str:
+    """A photo, or why it cannot be read."""
     try:
         with Image.open(file) as image:
             image = image.convert("RGB")
-    except UNREADABLE:
-        return
+    except UNREADABLE as error:
+        return reason_of(error)
     scale = min(1.0, SHORTER / min(image.size))
-    yield image.resize([max(1, round(side * scale)) for side in image.size])
+    return image.resize([max(1, round(side * scale)) for side in image.size])
 
 
 def crops(pool: list[Image.Image], size: int, count: int, rng: np.random.Generator) -> np.ndarray:

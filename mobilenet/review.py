@@ -80,10 +80,11 @@ def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
         after = dict(before)
         for file, label in decisions.items():
             sha256 = photos.sums[file]
-            if {folder_of(copy) for copy in copies[sha256]} == {label}:
+            if {photos.folder_classes[copy] for copy in copies[sha256]} == {label}:
                 after.pop(sha256, None)
             else:
-                after[sha256] = Decision(sha256, file, folder_of(file), label or "")
+                given = photos.folder_classes[file]
+                after[sha256] = Decision(sha256, file, given, label or "")
         if after != before:
             _write(after.values())
 
@@ -104,11 +105,6 @@ def apply(sums: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -
                 )
             labels[i] = class_names.index(one.decided) if one.decided else -1
     return labels
-
-
-def folder_of(file: str) -> str:
-    """Return the class in whose folder a file of photos.files is."""
-    return file.partition("/")[0]
 
 
 # --- The file ---

@@ -27,13 +27,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilenet import UserError, features, from_root, predict
+from mobilenet import UserError, features, folders, from_root, predict
 from mobilenet.backbone import Backbone
-from mobilenet.decoding import read_or_reason
+from mobilenet.decoding import read_or_reason, why_not
 from mobilenet.explain import similarity
 from mobilenet.lettering import printable
 from mobilenet.metrics import Result
-from mobilenet.photos import is_hidden, is_photo, walk
 from mobilenet.progress import progress
 
 BLOCK = 512  # photos whose distances to all known ones are in memory at once
@@ -119,7 +118,7 @@ class OwnPhotos(NamedTuple):
     place: where they were looked for. files: N paths below it, as text. images: uint8 (min(N,
     SHOWN), size, size, 3), the first ones. p: float64 (N, K), predicted probabilities. unseen: bool
     (N,), whether a photo is unlike all known ones. left_out: (file, reason) for each that could not
-    be read.
+    be read, or is no photo. hidden: how many hidden files there are beside.
     """
 
     place: str
@@ -128,6 +127,7 @@ class OwnPhotos(NamedTuple):
     p: np.ndarray
     unseen: np.ndarray
     left_out: tuple[tuple[str, str], ...]
+    hidden: int = 0
 
 
 def own_photos(
@@ -139,15 +139,18 @@ def own_photos(
     """Return predictions for a photo, or for all photos below a folder; none if there are none.
 
     path: a relative one is looked up from where this process works, then from the project's root.
-    Hidden files are skipped. known: from `fit`, of features of this backbone. answer: photos, uint8
+    Hidden files are counted. known: from `fit`, of features of this backbone. answer: photos, uint8
     (B, size, size, 3) → probabilities, (B, K), as `classifier.compiled` makes it. In memory are one
     batch of photos and those to be shown.
     """
     place = from_root(str(path))
-    paths = _files(place)
+    found, hidden = _files(place)
+    paths = sorted(found)
     files, left_out = [], []
     images, p, flags = [np.zeros((0, network.size, network.size, 3), np.uint8)], [], []
-    batches = predict.read_batches(paths, lambda one: _read(one, network.size))
+    batches = predict.read_batches(
+        paths, lambda one: found[one] or read_or_reason(one, network.size)
+    )
     for batch, read in progress(batches, -(-len(paths) // predict.BATCH), "Your photos"):
         good = []
         for one, photo in zip(batch, read, strict=True):
@@ -170,23 +173,18 @@ def own_photos(
         np.concatenate(p) if p else np.zeros((0, 0)),
         np.concatenate(flags) if flags else np.zeros(0, bool),
         tuple(left_out),
+        hidden,
     )
 
 
-def _files(place: Path) -> list[Path]:
-    """Return the file, or all files below the folder, sorted; an empty list if there is nothing.
-    Raises UserError if a folder cannot be read.
+def _files(place: Path) -> tuple[dict[Path, str], int]:
+    """Return the file, or all files below the folder, each with nothing or the reason why it is
+    left out, and how many are hidden; nothing if there is nothing. Raises UserError if a folder
+    cannot be read.
     """
     if place.is_file():
-        return [place]
-    found = walk(place) if place.is_dir() else ()
-    below = (Path(path) / name for path, _, names in found for name in names if not is_hidden(name))
-    # A link to nowhere is kept, to be reported; a pipe is not, since reading it would wait.
-    return sorted(path for path in below if path.is_file() or not path.exists())
-
-
-def _read(path: Path, size: int) -> np.ndarray | str:
-    """Return a photo, or the reason why it cannot be read; a file not named as one stays closed."""
-    if not is_photo([path.name]):
-        return "it is no JPEG, PNG, WebP, GIF or BMP by its name"
-    return read_or_reason(path, size)
+        return {place: why_not(place.name)}, 0
+    below = list(folders.walk(place)) if place.is_dir() else []
+    no_files = (folders.HIDDEN, folders.FOLDER)
+    found = {place / one.path: one.why for one in below if one.why not in no_files}
+    return found, sum(one.why == folders.HIDDEN for one in below)

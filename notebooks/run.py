@@ -122,6 +122,7 @@ def table(board: dict) -> str:
     network, shown = board["backbone"], board["photos"]
     lines = [
         f"photos    {shown['count']} ({', '.join(shown['classes'])}), from {shown['source']}",
+        *unused(shown),
         f"backbone  {network['name']}, α {network['alpha']}, {network['size']} px, "
         f"weights: {network['weights']}",
         "",
@@ -135,6 +136,20 @@ def table(board: dict) -> str:
             f"{f'{low:.1%} to {high:.1%}':<18}{entry['seconds']:>8.1f}"
         )
     return "\n".join(lines)
+
+
+def unused(shown: dict) -> list[str]:
+    """Lines that say how many files of the photos' folder were not used, and where they are named;
+    none if all were. shown: the scoreboard's entry about photos.
+    """
+    counts = {"left out": shown.get("left_out", 0), "hidden": shown.get("hidden", 0)}
+    if not any(counts.values()):
+        return []
+    said = ", ".join(f"{n} files {what}" for what, n in counts.items() if n)
+    return [
+        f"unused    {said}",
+        "          (named in build/notebooks/03_alpaca_classifier.ipynb, all in photos.left_out)",
+    ]
 
 
 def run(keep: bool, chosen: Sequence[Path] = ()) -> int:

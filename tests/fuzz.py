@@ -30,7 +30,7 @@ if __name__ == "__main__":
 with watched:
     from PIL import Image
 
-    from mobilenet import BUILD, UserError, cache, decoding, photos, review
+    from mobilenet import BUILD, UserError, cache, decoding, folders, photos, review, tables
 
     Image.init()  # all formats
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -91,21 +91,30 @@ def scan(data: bytes) -> None:
             assert_line(reason + ".")
         named = [*first.files, *out]
         assert len(set(named)) == len(named)
-        assert set(named) == wanted(folder, first.class_names)
+        own = {os.path.realpath(folder / file) for file in named if is_told(folder / file)}
+        assert (own, first.hidden) == below(folder)
 
 
-def wanted(folder: Path, names: tuple[str, ...]) -> set[str]:
-    """The files below a folder that must be spoken of: not hidden, a photo's suffix, no pipe."""
-    found = set()
-    for name in names:
-        for path, _, files in os.walk(folder / name):
-            for file in files:
-                parts = (Path(path) / file).relative_to(folder).parts
-                hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-                suffix = os.path.splitext(file)[1].lower()
-                if not hidden and suffix in decoding.SUFFIXES and not (Path(path) / file).is_fifo():
-                    found.add("/".join(parts))
-    return found
+def is_told(path: Path) -> bool:
+    """Whether a file must be named: no link, and no table, which may be used, with rows of what is
+    not there.
+    """
+    return os.path.lexists(path) and not path.is_symlink() and path.suffix not in tables.SUFFIXES
+
+
+def below(folder: Path) -> tuple[set[str], int]:
+    """The real files below a folder that must be spoken of, and how many are hidden. (A link
+    leads to one of its folders, where what is in it is found by itself, or nowhere.)
+    """
+    seen, hidden = set(), 0
+    for path, _, files in os.walk(folder):
+        for file in files:
+            parts = (Path(path) / file).relative_to(folder).parts
+            if any(map(folders.is_hidden, parts)):
+                hidden += 1
+            elif is_told(Path(path) / file):
+                seen.add(os.path.realpath(Path(path) / file))
+    return seen, hidden
 
 
 def build(folder: Path, data: bytes) -> None:

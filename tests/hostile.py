@@ -1,7 +1,7 @@
 """Bad input for the scan: each kind puts files into a class folder, and says what becomes of them.
 
 A kind is a function of the class folder that writes one or more files there and returns what the
-loader must say of them: READ, or PASSED (over in silence), or a part of the reason for which they
+loader must say of them: READ, or PASSED (over and counted), or a part of the reason for which they
 are left out. Where a folder cannot hold such a file, the kind raises `Impossible`.
 """
 
@@ -94,8 +94,8 @@ KINDS["JPEG called jfif"] = one("jpeg.jfif", content("jpg"), READ)
 KINDS["a phone's photo called jpg"] = one("phone.jpg", b"\0\0\0\x18ftypheic" + bytes(99), "")
 KINDS["PostScript called jpg"] = one("eps.jpg", content("eps"), "it is no JPEG")
 KINDS["vector graphics called jpg"] = one("svg.jpg", b"<svg xmlns='x'/>", "it is no JPEG")
-KINDS["no suffix"] = one("photo", content("jpg"), PASSED)
-KINDS["suffix of a text"] = one("photo.txt", content("jpg"), PASSED)
+KINDS["no suffix"] = one("photo", content("jpg"), "no photo by its name")
+KINDS["suffix of a text"] = one("photo.txt", content("jpg"), "no photo by its name")
 KINDS["upper case suffix"] = one("UPPER.JPG", content("jpg"), READ)
 KINDS["rubbish after the end"] = one("tail.jpg", content("jpg") + b"x" * 5000, READ)
 KINDS["two photos in one file"] = one("twice.jpg", content("jpg") * 2, READ)
@@ -242,7 +242,7 @@ def folder_elsewhere(folder):
     target.mkdir(exist_ok=True)
     (target / "inside.jpg").write_bytes(content("jpg"))
     link(folder, "away", target)
-    return {"away/inside.jpg": PASSED}
+    return {"away/inside.jpg": READ}
 
 
 @kind("a terabyte of nothing")
@@ -261,7 +261,7 @@ def pipe(folder):
     if not hasattr(os, "mkfifo"):
         raise Impossible("pipe")
     os.mkfifo(folder / "pipe.jpg")
-    return {"pipe.jpg": PASSED}
+    return {"pipe.jpg": "a pipe"}
 
 
 @kind("socket")
@@ -275,7 +275,7 @@ def listening(folder):
             one_.bind("socket.jpg")
     finally:
         os.chdir(here)
-    return {"socket.jpg": PASSED}
+    return {"socket.jpg": "a socket"}
 
 
 @kind("folder called x.jpg")

@@ -222,7 +222,7 @@ def rows(folder, light_classifier):
         patch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding="ascii"))
         assert predict.main([str(folder), "--model", str(light_classifier), "--json"]) == 1
         sys.stderr.flush()
-        assert len(err.getvalue().splitlines()) == 1
+        assert len(err.getvalue().splitlines()) == 2
         return [json.loads(row) for row in out.getvalue().decode("ascii").splitlines()]
 
 
@@ -251,9 +251,29 @@ def test_text_names_the_positive_class_and_the_likeliest(text, rows):
 
 def test_what_cannot_be_read_is_named_and_the_others_come(text, folder):
     assert text.returncode == 1
-    (said,) = text.stderr.splitlines()
+    said, passed = text.stderr.splitlines()
     assert said.startswith(f"error: {folder / 'class a' / 'broken.jpg'} cannot be read")
     assert one_sentence(said)
+    notes = f"1 file that is no photo ({folder / 'notes.txt'})"
+    assert passed == f"Passed over: {notes} and 1 hidden file."
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".DS_Store", "photo.dng"])
+def test_a_photo_that_is_not_read_counts_and_what_is_none_does_not(
+    name, light_classifier, tmp_path, capsys
+):
+    folder = write(tmp_path / "mine", draw(1))
+    (folder / name).write_bytes(b"")
+    code = predict.main([str(folder), "--model", str(light_classifier)])
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2
+    assert one_sentence(said.err[:-1])
+    if name == "photo.dng":
+        assert code == 1
+        assert said.err.startswith(f"error: {folder / name} is left out: ")
+    else:
+        assert code == 0
+        assert said.err.startswith("Passed over: 1 ")
 
 
 def test_files_in_the_order_they_are_named(folder, light_classifier, capsys):
@@ -299,8 +319,10 @@ def test_a_folder_without_photos_is_named(light_classifier, tmp_path, capsys):
     assert predict.main([str(tmp_path / "empty"), "--model", str(light_classifier)]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert "folder without photos" in said.err
-    assert one_sentence(said.err[:-1])
+    failed, passed = said.err.splitlines()
+    assert passed.startswith("Passed over: 1 file that is no photo (")
+    assert "folder without photos" in failed
+    assert one_sentence(failed)
 
 
 def test_bad_usage_from_outside():

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from conftest import draw, one_sentence, write
 from hostile_files import little_memory
 from PIL import Image
 
-from mobilenet import UserError, datasets
+from mobilenet import UserError, datasets, folders
 
 SIZE = 32
 
@@ -56,14 +57,49 @@ def test_given_parts_are_kept_and_val_is_put_aside(tmp_path):
     assert all(photos.class_names == ("class b", "class a") for photos in parts.values())
 
 
+def wrapped(folder):
+    given_parts(folder / "archive")
+    return folder
+
+
+def with_table(folder):
+    """Forty photos in a folder of their own, and a table beside it."""
+    photos = draw(20, size=SIZE)
+    names = [photos.class_names[label] for label in photos.labels]
+    flat = replace(photos, files=tuple(f"images/{i}.png" for i in range(len(photos))))
+    rows = [f"{i},{name}" for i, name in enumerate(names)]
+    write(folder, flat)
+    (folder / "labels.csv").write_text("\n".join(["id,class", *rows]))
+    return folder
+
+
 @pytest.mark.parametrize(("name", "mode"), [("d.tar", "w"), ("d.tar.gz", "w:gz")])
-@pytest.mark.parametrize("make", [given_parts, lambda f: write(f, draw(20, size=SIZE))])
+@pytest.mark.parametrize(
+    "make", [given_parts, wrapped, with_table, lambda f: write(f, draw(20, size=SIZE))]
+)
 def test_packed_and_unpacked_are_alike(name, mode, make, tmp_path):
     folder = make(tmp_path / "data")
     (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "x").touch()
+    (folder / "notes.txt").touch()
     loose = datasets.load(str(folder), SIZE, seed=3)
     tight = datasets.load(str(packed(folder, tmp_path / name, mode)), SIZE, seed=3)
     assert all(same(loose[part], tight[part]) for part in ("train", "val", "test"))
+    assert datasets.describe(loose) == datasets.describe(tight)
+    assert "1 file that is no photo (notes.txt) and 1 hidden file" in datasets.describe(loose)
+
+
+def test_a_given_val_part_is_used_whatever_it_is_called(tmp_path):
+    folder = given_parts(tmp_path / "data")
+    write(folder / "validation", draw(6, size=SIZE, seed=2))
+    parts = datasets.load(str(folder), SIZE, seed=0)
+    assert {part: len(photos) for part, photos in parts.items()} == {
+        "train": 40,
+        "val": 12,
+        "test": 8,
+    }
+    said = datasets.describe(parts).splitlines()
+    assert "The split is the one given: train/, validation/ and test/." in said
 
 
 def test_another_seed_puts_others_aside(tmp_path):
@@ -181,7 +217,7 @@ def empty_test(folder):
 
 
 def another_part(folder):
-    write(given_parts(folder) / "validation", draw(6, size=SIZE))
+    write(given_parts(folder) / "extra", draw(6, size=SIZE))
     return folder
 
 
@@ -403,4 +439,7 @@ def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
     (folder / "class a" / "nowhere.png").symlink_to("nowhere")
     parts = datasets.load(str(folder), SIZE, seed=0)
     assert sum(map(len, parts.values())) == 12
-    assert parts["train"].left_out == (("class a/nowhere.png", "it is not there"),)
+    assert parts["train"].left_out == (
+        ("class a/nowhere.png", "it is not there"),
+        ("class a/pipe.png", folders.NO_FILE),
+    )

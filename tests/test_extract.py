@@ -13,7 +13,7 @@ import pytest
 from conftest import SIZE, draw, one_sentence, write
 from PIL import Image
 
-from mobilenet import ROOT, UserError, extract, features, parts
+from mobilenet import ROOT, UserError, decoding, extract, features, parts
 from mobilenet import backbone as backbones
 from mobilenet.files import alone
 from mobilenet.photos import list_photos, load_photos
@@ -135,6 +135,40 @@ class TestRows:
             "cat/old/b.png": "cat",
             "linked/e.png": "linked",
         }
+
+    def test_labels_are_the_class_folders_of_a_given_split(self, backbone, tmp_path):
+        folder, image = tmp_path / "photos", Image.new("RGB", (9, 9))
+        photos = ("train/cat/a.png", "train/dog/b.png", "test/cat/old/c.png")
+        for path in ("top.png", *(f"archive/{photo}" for photo in photos)):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            image.save(folder / path)
+        said = extract.extract(folder, tmp_path / "out").said
+        labels = {path: row["label"] for path, row in rows(tmp_path / "out").items()}
+        assert labels == {
+            "archive/train/cat/a.png": "cat",
+            "archive/train/dog/b.png": "dog",
+            "archive/test/cat/old/c.png": "cat",
+            "top.png": None,
+        }
+        assert said[0] == "The photos are in archive/, the only folder there."
+        assert said[1].startswith("The split is the one given: train/ and test/; ")
+
+    def test_what_is_not_read_by_its_name_is_counted(self, backbone, folder, tmp_path, monkeypatch):
+        (folder / "phone.heic").touch()
+        (folder / "notes.txt").touch()
+        (folder / ".DS_Store").touch()
+        for computed in (True, False):
+            summary = extract.extract(folder, tmp_path / "out")
+            assert (summary.rows, summary.unreadable) == (40, 1)
+            assert bool(summary.computed) == computed
+        assert summary.said == (
+            "Passed over: 1 file that is no photo (notes.txt) and 1 hidden file.",
+        )
+        (row,) = unreadable(tmp_path / "out").values()
+        assert (row["path"], row["sha256"]) == ("phone.heic", None)
+        assert row["reason"] == decoding.why_not("phone.heic")
+        monkeypatch.setattr(parts, "why_not", lambda name: "")  # as if a reader were installed
+        assert extract.extract(folder, tmp_path / "out").computed == 1
 
     def test_a_name_that_is_no_utf_8_comes_back(self, backbone, tmp_path):
         folder = tmp_path / "photos"

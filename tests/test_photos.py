@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mobilenet
-from mobilenet import ROOT, UserError, datasets, decoding, photos, predict, unseen
+import utils
+from mobilenet import ROOT, UserError, datasets, decoding, folders, photos, predict, unseen
 from mobilenet.decoding import read_photo
 from mobilenet.photos import load_photos
 
@@ -361,7 +362,13 @@ def test_what_computers_leave_behind_is_neither_class_nor_photo(folder):
     quarters().save(folder / "loose.jpg")
     loaded = load_photos(folder, 16)
     assert (loaded.files, loaded.class_names) == (expected.files, expected.class_names)
-    assert loaded.left_out == ()
+    lists = [f"{place}{name}" for place in ("", "class a/") for name in ("list.csv", "readme.txt")]
+    assert [file for file, _ in loaded.left_out] == ["loose.jpg", *lists]
+    assert loaded.hidden == 4 + 3 * 2
+    first, *others = utils.describe(loaded).splitlines()
+    assert first.endswith("; 1 files left out.")
+    assert others[0] == "  left out: loose.jpg (it lies in no class folder)"
+    assert others[1].endswith(f"no photos ({', '.join(lists)}) and 10 hidden files.")
 
 
 def test_unreadable_files_are_left_out_by_name(folder):
@@ -390,7 +397,7 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     for look in (
         lambda: load_photos(folder, 16),
-        lambda: list(predict.find([folder / "class b"])),
+        lambda: predict.find([folder / "class b"]),
         lambda: datasets.load(str(folder), 16, 0),
         lambda: unseen.own_photos(folder, None, None, None),
     ):
@@ -402,18 +409,16 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
 
 
 def test_a_photo_that_vanishes_after_the_listing_is_left_out(folder, monkeypatch):
-    listing = photos.list_photos
+    walk = folders.walk
 
     def vanishing(place):
-        for path in list(listing(place)):
-            if path.name == "000.png":
-                path.unlink()
-            yield path
+        for found in list(walk(place)):
+            if found.path == "class a/000.png":
+                Path(found.at).unlink()
+            yield found
 
-    monkeypatch.setattr(photos, "list_photos", vanishing)
-    loaded = load_photos(folder, 16)
-    assert loaded.left_out == (("class a/000.png", "it is not there"),)
-    assert len(loaded) == 11
+    monkeypatch.setattr(folders, "walk", vanishing)
+    assert load_photos(folder, 16).left_out == (("class a/000.png", "it is not there"),)
 
 
 @pytest.mark.parametrize("name", ["a b.jpg", "l'été.jpg", 'quo"te.jpg', "🦙.jpg", "#%&$.jpg"])
@@ -424,8 +429,7 @@ def test_odd_names(folder, name):
 
 def test_reading_in_threads_leaves_the_warnings_alone(folder):
     before = list(warnings.filters)
-    load_photos(folder, 16)
-    assert list(warnings.filters) == before
+    assert load_photos(folder, 16) and list(warnings.filters) == before
 
 
 def make_empty(folder):

@@ -33,7 +33,7 @@ def packed(path, names):
     return path
 
 
-def test_photos_come_from_folders_and_tar_files(tmp_path):
+def test_photos_come_from_folders_and_tar_files(tmp_path, capsys):
     folder = write(tmp_path / "photos", draw(3))
     (folder / "class a" / "broken.jpg").write_text("no photo")
     tar = packed(tmp_path / "more.tar", ["train/a/1.png", "b/2.png", "b/note.txt"])
@@ -42,11 +42,16 @@ def test_photos_come_from_folders_and_tar_files(tmp_path):
     assert {image.mode for image in pool} == {"RGB"}
     assert pool[-1].size == (pretrain.SHORTER, 2 * pretrain.SHORTER), "large ones are scaled"
     assert pool[0].size == (96, 96), "small ones are not"
+    broken, note = capsys.readouterr().out.splitlines()
+    assert broken.startswith("  left out: class a/broken.jpg (")
+    assert note == "Passed over: 1 file that is no photo (b/note.txt)."
 
 
-def test_what_others_are_measured_on_stays_out(tmp_path):
+def test_what_others_are_measured_on_stays_out(tmp_path, capsys):
     tar = packed(tmp_path / "both.tar", ["train/a/1.png", "test/a/2.png", "test/b/3.png"])
     assert len(pretrain.read_pool([tar])) == 1
+    said = f"  left out: test/a/2.png, test/b/3.png ({pretrain.MEASURED})\n"
+    assert capsys.readouterr().out == said
     folder = write(tmp_path / "photos", draw(3))
     (folder / "class b").rename(folder / "test")
     assert len(pretrain.read_pool([folder])) == 3

@@ -122,6 +122,13 @@ def test_kept_outputs_know_of_no_earlier_run(tmp_path, monkeypatch):
     assert len(list((tmp_path / "log").iterdir())) == 1
 
 
+def test_the_run_says_how_many_files_were_not_used():
+    assert runner.unused({"count": 9, "classes": []}) == []
+    count, where = runner.unused({"count": 9, "classes": [], "left_out": 20, "hidden": 3})
+    assert "20 files left out, 3 files hidden" in count
+    assert "03_alpaca_classifier.ipynb" in where
+
+
 def test_two_runs_at_once_do_not_mix(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "BUILD", tmp_path)
     with files.alone(tmp_path), pytest.raises(UserError, match="Another run of the noteb"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import utils
-from mobilenet import UserError, lettering, predict, unseen
+from mobilenet import UserError, decoding, lettering, predict, unseen
 from mobilenet.metrics import wilson_interval
 
 NAMES = ("alpaca", "not alpaca", "a class with a long name", "été", "$5 to $6")
@@ -176,13 +176,12 @@ def test_a_folder_a_file_and_what_is_no_photo(asked, tmp_path):
     assert found.p.argmax(axis=1).tolist() == [1, 0, 0]
     assert found.unseen.shape == (3,)
     reasons = dict(found.left_out)
-    assert sorted(reasons) == ["empty.png", "link.png", "phone.heic", "text.jpg"]
+    assert sorted(reasons) == ["empty.png", "link.png", "phone.heic", "pipe.png", "text.jpg"]
     assert reasons["link.png"] == "it is not there"
     lines = utils.own_words(found).splitlines()
     assert all(one_sentence(line) for line in lines)
-    assert (
-        "phone.heic could not be read: it is no JPEG, PNG, WebP, GIF or BMP by its name." in lines
-    )
+    assert f"phone.heic could not be read: {decoding.why_not('phone.heic')}." in lines
+    assert lines[-1] == "Passed over: 1 file that is no photo (pipe.png) and 2 hidden files."
     alone = unseen.own_photos(tmp_path / "b.png", *asked)
     assert alone.files == ("b.png",)
     assert alone.p == pytest.approx(found.p[1:2])

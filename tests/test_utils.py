@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import one_sentence
 from figure_contract import FigureContract
 from matplotlib.figure import Figure
 from PIL import Image
@@ -21,7 +22,7 @@ from test_unseen import FIGURES as OF_ONES_OWN
 import utils
 from mobilenet import anatomy, canvas, published
 from mobilenet.metrics import History, Result
-from mobilenet.photos import split
+from mobilenet.photos import Photos, ordered, split
 
 
 def history(epochs=5):
@@ -238,8 +239,23 @@ def test_photos_in_words():
     left_out = tuple((f"alpaca/{i}.jpg", "it is empty") for i in range(15))
     lines = utils.describe(replace(photos, left_out=left_out)).splitlines()
     assert lines[0].endswith("15 files left out.")
-    assert lines[1] == "  left out: alpaca/0.jpg (it is empty)"
-    assert len(lines) == 11
+    ten = ", ".join(f"alpaca/{i}.jpg" for i in range(10))
+    assert lines[1:] == [f"  left out: {ten} and 5 more (it is empty)"]
+    many = tuple((f"{i}.jpg", f"reason {i}") for i in range(15))
+    lines = utils.describe(replace(photos, left_out=many)).splitlines()
+    assert lines[1:3] == ["  left out: 0.jpg (reason 0)", "  left out: 1.jpg (reason 1)"]
+    assert lines[11:] == ["  left out: 5 more"]
+
+
+def test_counts_of_classes_that_are_numbers_read():
+    labels = np.repeat(np.arange(12), 2)
+    names = ordered([str(k) for k in range(1, 13)])
+    photos = Photos(tuple(map(str, range(24))), np.zeros((24, 1, 1, 3), np.uint8), labels, names)
+    first, second = utils.describe(photos).splitlines()
+    each = ", ".join(f"{k}: 2" for k in range(1, 13))
+    assert first == f"24 photos: {each}; 0 files left out."
+    assert one_sentence(second)
+    assert second.endswith("as in Keras: 0 is '1', 1 is '10', 2 is '11'.")
 
 
 @pytest.mark.parametrize(("rare", "said"), [(5, True), (24, True), (25, True), (26, False)])
@@ -262,6 +278,10 @@ def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
     assert (written["correct"], written["total"], written["seconds"]) == (3, 4, 1.5)
     assert written["photos"] == {"count": 6, "classes": ["alpaca", "not alpaca"]}
     assert written["backbone"] == small.card()
+    some = replace(some_photos(2, 3), left_out=(("a.heic", "HEIC is not read"),), hidden=2)
+    utils.publish("frozen", Result(3, 4), 1.5, some, small)
+    written = json.loads((tmp_path / "frozen.json").read_text())["photos"]
+    assert (written["left_out"], written["hidden"]) == (1, 2)
 
 
 def test_what_is_handed_on_is_here():

@@ -1,0 +1,230 @@
+"""Classes, and perhaps a split, of photos in folders: what the folders or a table say of them.
+
+    cat/1.jpg, dog/2.jpg                  class folders
+    train/cat/1.jpg, test/cat/2.jpg       a given split, with val/ or without
+    archive/cat/1.jpg, archive/dog/…      one of these in the only folder there
+    1.jpg, 2.jpg, labels.csv              a table (`tables`)
+
+Here are paths alone, of a folder or of a tar file; nothing is opened but a table.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from mobilenet import UserError, tables
+from mobilenet.decoding import NO_PHOTO
+from mobilenet.folders import FOLDER, HIDDEN, Found, is_meant
+
+PARTS = ("train", "val", "test")
+# What the folders of a split are called, in small letters: their part.
+CALLED = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+HOMELESS = "it lies in no class folder"
+
+
+class Photo(NamedTuple):
+    """A photo: its path, its class, its part of a given split or "", and what it is opened by."""
+
+    path: str
+    name: str
+    part: str
+    at: Any
+
+
+class Labelled(NamedTuple):
+    """Photos with their classes, none of them opened. photos: in the order in which they were
+    found. names: of the classes, sorted, of empty folders, too. left_out: (path, reason), photos
+    first. hidden: how many files are. said: sentences about how the folder was read. depth: how
+    many folders are above the class folders.
+    """
+
+    photos: list[Photo]
+    names: list[str]
+    left_out: list[tuple[str, str]]
+    hidden: int
+    said: tuple[str, ...]
+    depth: int
+
+
+class Layout(NamedTuple):
+    """Where the class folders are. base: the folder that holds them, or the parts of the split, as
+    "" or "archive/". parts: names of folders → part, {} if no split is given. names: of all class
+    folders, sorted.
+    """
+
+    base: str
+    parts: dict[str, str]
+    names: list[str]
+
+    @property
+    def depth(self) -> int:
+        """How many folders are above a class folder."""
+        return self.base.count("/") + bool(self.parts)
+
+    def place(self, path: str) -> tuple[str, str] | None:
+        """The part, or "", and the class of a photo; None if it lies in no class folder."""
+        *folders, _ = path[len(self.base) :].split("/")
+        if not path.startswith(self.base) or len(folders) < (2 if self.parts else 1):
+            return None
+        if not self.parts:
+            return "", folders[0]
+        return (self.parts[folders[0]], folders[1]) if folders[0] in self.parts else None
+
+    def said(self) -> tuple[str, ...]:
+        """Sentences about it, if it is not simply class folders."""
+        said = []
+        if self.base:
+            said.append(f"The photos are in {self.base}, the only folder there.")
+        if self.parts:
+            named = {part: f"{name}/" for name, part in self.parts.items()}
+            *some, last = (named[part] for part in PARTS if part in named)
+            val = "" if "val" in named else f"; the val part is dealt from {named['train']}"
+            said.append(f"The split is the one given: {', '.join(some)} and {last}{val}.")
+        return tuple(said)
+
+
+class _Tree(NamedTuple):
+    """The visible folders: the names of those in each; which hold a photo themselves; which
+    anywhere below. A folder is "" or "cat/" or "cat/old/".
+    """
+
+    inside: dict[str, set[str]]
+    direct: set[str]
+    anywhere: set[str]
+
+    def holding(self, folder: str) -> list[str]:
+        """The names of the folders in one that hold photos anywhere, sorted."""
+        return sorted(one for one in self.inside[folder] if f"{folder}{one}/" in self.anywhere)
+
+
+def _above(folder: str) -> str:
+    return folder[: folder.rfind("/", 0, -1) + 1]
+
+
+def _tree(paths: Iterable[tuple[str, bool]]) -> _Tree:
+    """paths: (folder, whether a photo lies in it)."""
+    tree = _Tree(defaultdict(set), set(), set())
+    for folder, photo in paths:
+        if photo:
+            tree.direct.add(folder)
+        while folder and not (photo and folder in tree.anywhere):
+            if photo:
+                tree.anywhere.add(folder)
+            above = _above(folder)
+            tree.inside[above].add(folder[len(above) : -1])
+            folder = above
+    return tree
+
+
+def folders_in(found: Iterable[Found]) -> set[tuple[str, bool]]:
+    """The visible folders of what was found, as "cat/", and whether a photo lies in them: what
+    `lay_out` needs to know, and little for any number of photos.
+    """
+    folders = set()
+    for path, why, _ in found:
+        if why != HIDDEN:
+            folder = f"{path}/" if why == FOLDER else path[: path.rfind("/") + 1]
+            folders.add((folder, is_meant(why)))
+    return folders
+
+
+def lay_out(what: str, paths: Iterable[tuple[str, bool]], known: Sequence[str] = ()) -> Layout:
+    """Where the class folders are, by what `folders_in` says; there may be few of them, or none.
+
+    what: how the whole is called in a sentence. known: names of classes, so of no archive. Raises
+    UserError if a split is given, and something that may belong to it or not.
+    """
+    tree = _tree(paths)
+    base = _base(tree, known)
+    names = tree.holding(base)
+    parts = {name: CALLED[name.lower()] for name in names if name.lower() in CALLED}
+    others = [name for name in names if name not in parts]
+    trains = [name for name, part in parts.items() if part == "train"]
+    # A class may be called train: then its photos lie in it, or no other part is beside it.
+    if not any(
+        tree.holding(f"{base}{name}/") and not (others and f"{base}{name}/" in tree.direct)
+        for name in trains
+    ) or (others and len(parts) == 1):
+        return Layout(base, {}, sorted(tree.inside[base]))
+    if others:  # one of them may be meant as a part
+        raise UserError(
+            f"{what} holds {others[0]!r} beside {trains[0]}/: name it val or test, or move it away."
+        )
+    for part in PARTS:
+        same = [name for name in parts if parts[name] == part]
+        if len(same) > 1:
+            raise UserError(f"{what} holds both {same[0]}/ and {same[1]}/: move one of them away.")
+    parts = {name: part for name, part in parts.items() if tree.holding(f"{base}{name}/")}
+    classes = {one for name in parts for one in tree.inside[f"{base}{name}/"]}
+    return Layout(base, parts, sorted(classes))
+
+
+def _base(tree: _Tree, known: Sequence[str]) -> str:
+    """The folder in which there are several: "", or the first on a way of only folders, if no
+    photos lie beside them.
+    """
+    base = ""
+    while len(tree.inside[base]) == 1 and not tree.inside[base] & {*known}:
+        base += f"{next(iter(tree.inside[base]))}/"
+        if base in tree.direct:
+            return ""
+    return base if tree.inside[base] else ""
+
+
+def labelled(
+    what: str,
+    found: Sequence[Found],
+    read: Callable[[Found], bytes],
+    known: Sequence[str] = (),
+) -> Labelled:
+    """The photos among all that was found, with their classes.
+
+    what: how the whole is called in a sentence. read: gives what is in a file, for a table. known:
+    classes of a model; then one class is enough, and so is a part of a split. Raises UserError if
+    there are no two classes, if a split is given in part, and if a table is no good.
+    """
+    layout = lay_out(what, folders_in(found), known)
+    if layout.parts and not known and not {"train", "test"} <= set(layout.parts.values()):
+        raise UserError(
+            f"{what} holds train photos but none in class folders of test/: call the val photos "
+            "test, or name the folder of the train photos alone to have it split."
+        )
+    hidden = sum(one.why == HIDDEN for one in found)
+    beside = [(one.path, one.why) for one in found if one.why.startswith(NO_PHOTO)]
+    meant = [one for one in found if is_meant(one.why)]
+    classes = {one.path: place for one in meant if (place := layout.place(one.path))}
+    names, said, homeless, depth = layout.names, layout.said(), HOMELESS, layout.depth
+    held = {name for _, name in classes.values()}
+    # Folders called train and test are no classes, whatever is in them.
+    unlike = not layout.parts and len(held) > 1 and all(name.lower() in CALLED for name in held)
+    if len(held) < (1 if known else 2) or unlike:
+        if table := tables.find(what, found, read):
+            classes = {path: ("", name) for path, name in table.classes.items()}
+            names, said, depth = sorted(set(table.classes.values())), (table.said,), 0
+            homeless = "the table of classes does not name it"
+            beside = [(path, why) for path, why in beside if path != table.path]
+            beside = table.left_out + beside
+        elif unlike:
+            raise UserError(
+                f"{what} holds {' and '.join(f'{name}/' for name in sorted(held))} without class "
+                "folders in them: put the photos of each class into a folder of its name."
+            )
+    if len(names) < (1 if known else 2):
+        there = f"one class folder, {names[0]!r}" if names else "no class folders"
+        raise UserError(
+            f"{what} holds {there}: it needs two or more, one a class, or a table, labels.csv, "
+            "with the columns file and class."
+        )
+    listed = {path for path, _ in beside}
+    photos, left_out = [], []
+    for path, why, at in meant:
+        if path in classes and not why:
+            part, name = classes[path]
+            photos.append(Photo(path, name, part, at))
+        elif path not in listed:
+            left_out.append((path, why or homeless))
+    return Labelled(photos, names, left_out + beside, hidden, said, depth)

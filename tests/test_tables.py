@@ -1,0 +1,168 @@
+"""Classes in a table beside the photos, whatever its columns are called."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from conftest import draw, one_sentence, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+import utils
+from mobilenet import UserError, tables
+from mobilenet.folders import Found
+from mobilenet.photos import load_photos, split
+
+SIZE = 32
+PHOTOS = ["1.jpg", "2.jpg", "sub/3.png", "sub/4.png"]
+
+
+def read(text, photos=PHOTOS, path="labels.csv"):
+    found = [*(Found(photo, "") for photo in photos), Found(path, "no photo by its name")]
+    return tables.find("The folder", found, lambda one: text.encode("utf-8-sig"))
+
+
+WHOLE = {"1.jpg": "cat", "2.jpg": "dog", "sub/3.png": "cat", "sub/4.png": "dog"}
+ROWS = "1.jpg,cat\n2.jpg,dog\nsub/3.png,cat\nsub/4.png,dog\n"
+TABLES = {
+    "a header": "file,class\n" + ROWS,
+    "no header": ROWS,
+    "other names": "Filename,Label\n" + ROWS,
+    "names of none": "which,what\n" + ROWS,
+    "the other way round": "category,image\ncat,1.jpg\ndog,2.jpg\ncat,3.png\ndog,4.png\n",
+    "without suffixes": "id,breed\n1,cat\n2,dog\n3,cat\n4,dog\n",
+    "semicolons": ROWS.replace(",", ";"),
+    "tabs": ROWS.replace(",", "\t"),
+    "folders of elsewhere": "path,label\n"
+    + "".join(f"data/all/{one.rpartition('/')[2]},{name}\n" for one, name in WHOLE.items()),
+    "backslashes": ROWS.replace("/", "\\"),
+    "more columns": "id,width,label,path\n"
+    + "".join(f"{9 - i},{i}0,{name},{one}\n" for i, (one, name) in enumerate(WHOLE.items())),
+    "told by what is in them": "\n".join(
+        f"{one},0.{i},{name}" for i, (one, name) in enumerate(WHOLE.items())
+    ),
+    "quotes, empty lines": 'file,class,,\n"1.jpg","cat",,\n\n2.jpg , dog,,\n3,cat\n4,dog\n',
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_columns_are_found(kind):
+    found = read(TABLES[kind])
+    assert found.classes == WHOLE
+    assert found.left_out == []
+    assert one_sentence(found.said)
+
+
+@given(
+    st.dictionaries(st.sampled_from(PHOTOS), st.text("abc ,;\"'é", min_size=1).map(str.strip)),
+    st.sets(st.sampled_from(["9.jpg", "nine.png"])),
+)
+def test_of_any_table_each_row_and_photo_is_used_or_named(classes, gone):
+    rows = [*classes.items(), *((name, "a") for name in sorted(gone))]
+    quoted = (f'{file},"{name}"' for file, name in [(f, n.replace('"', '""')) for f, n in rows])
+    found = read("file,class\n" + "\n".join(quoted))
+    if not classes:
+        assert found is None
+        return
+    assert found.classes == {file: name for file, name in classes.items() if name}
+    assert {file for file, _ in found.left_out} == gone | {f for f in classes if not classes[f]}
+
+
+def test_rows_that_do_not_fit_are_named():
+    rows = "1.jpg,cat\n1.jpg,dog\n2.jpg,\n3,cat\n9.jpg,dog\n,cat\n4,dog\n4,dog"
+    found = read("file,class\n" + rows)
+    assert found.classes == {"sub/3.png": "cat", "sub/4.png": "dog"}
+    assert dict(found.left_out) == {
+        "1.jpg": "labels.csv gives it two classes",
+        "2.jpg": "labels.csv gives it no class",
+        "9.jpg": "labels.csv names it, and no photo is called so",
+        "row 6": "labels.csv names it, and no photo is called so",
+    }
+
+
+def test_a_name_that_two_photos_have_is_of_neither():
+    found = read("file,class\na/1,cat\n2,dog\n1,dog", ["a/1.jpg", "b/1.jpg", "a/2.jpg"])
+    assert found.classes == {"a/1.jpg": "cat", "a/2.jpg": "dog"}
+    assert dict(found.left_out) == {"1": "labels.csv names it, and 2 photos are called so"}
+
+
+@pytest.mark.parametrize("name", ["image", "shot"])
+def test_a_photo_may_be_called_as_its_column_is(name):
+    found = read(f"{name},class\n{name},cat\n2,dog", [f"{name}.jpg", "2.jpg"])
+    assert found.classes == {f"{name}.jpg": "cat", "2.jpg": "dog"}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a,b\nc,d\n", "1.jpg\n2.jpg\n", "\0\0\0", "é"])
+def test_what_names_no_photo_is_no_table(text):
+    assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["file,class,label\n1.jpg,a,b\n", "1.jpg,a,x\n2.jpg,b,y\n3,a,x\n4,b,y", "1.jpg,1,2\n2.jpg,3,4"],
+)
+def test_where_the_class_cannot_be_told(text):
+    with pytest.raises(UserError, match="which of its columns") as raised:
+        read(text)
+    assert one_sentence(raised.value)
+
+
+def test_of_two_tables_the_one_called_labels_counts():
+    photos = [Found(photo, "") for photo in PHOTOS]
+    two = [Found(name, "no photo by its name") for name in ("boxes.csv", "labels.csv")]
+    assert tables.find("The folder", photos + two, lambda one: ROWS.encode()).path == "labels.csv"
+    two[1] = Found("other.csv", "no photo by its name")
+    with pytest.raises(UserError, match="two tables") as raised:
+        tables.find("The folder", photos + two, lambda one: ROWS.encode())
+    assert one_sentence(raised.value)
+
+
+def test_photos_with_a_table_are_loaded(tmp_path):
+    some = draw(8, size=SIZE)
+    files = tuple(f"{i:02}.png" for i in range(len(some)))
+    write(tmp_path, replace(some, files=files))
+    rows = ["00,", *(f"{i:02},{'cat' if i < 8 else 'dog'}" for i in range(1, 15))]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,breed", *rows, "99,dog"]))
+    (tmp_path / "README.txt").touch()
+    loaded = load_photos(tmp_path, SIZE)
+    assert loaded.files == files[1:15]
+    assert loaded.class_names == ("dog", "cat")
+    assert loaded.labels.tolist() == [1] * 7 + [0] * 7
+    assert loaded.left_out == (
+        ("15.png", "the table of classes does not name it"),
+        ("00.png", "labels.csv gives it no class"),
+        ("99", "labels.csv names it, and no photo is called so"),
+        ("README.txt", "no photo by its name"),
+    )
+    assert all(len(index) for index in split(loaded, 0).values())
+    said = utils.describe(loaded).splitlines()
+    assert said[0] == "14 photos: 7 dog, 7 cat; 3 files left out."
+    assert said[1] == "The classes are those in labels.csv."
+
+
+def test_class_folders_come_before_any_table(tmp_path):
+    write(tmp_path, draw(5, size=SIZE))
+    (tmp_path / "labels.csv").write_text("class a/000.png,x\nclass b/005.png,y\n")
+    loaded = load_photos(tmp_path, SIZE)
+    assert loaded.class_names == ("class b", "class a")
+    assert loaded.left_out == (("labels.csv", "no photo by its name"),)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_folder_or_a_pipe_called_so_is_no_table(tmp_path):
+    write(tmp_path, replace(draw(1, size=SIZE), files=("1.png", "2.png")))
+    (tmp_path / "labels.csv").mkdir()
+    os.mkfifo(tmp_path / "more.csv")
+    with pytest.raises(UserError, match="two or more, one a class") as raised:
+        load_photos(tmp_path, SIZE)
+    assert one_sentence(raised.value)
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path):
+    write(tmp_path, replace(draw(1, size=SIZE), files=("1.png", "2.png")))
+    (tmp_path / "labels.csv").symlink_to("nowhere")
+    with pytest.raises(
+        UserError, match=r"'labels.csv' cannot be read \(it is not there\)"
+    ) as raised:
+        load_photos(tmp_path, SIZE)
+    assert one_sentence(raised.value)
