@@ -19,7 +19,6 @@ import PIL
 from mobilenet import ROOT, UserError, cache, duplicates, folders, from_root, layouts, review
 from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
 from mobilenet.files import DAMAGE
-from mobilenet.folders import list_photos  # noqa: F401, notebook 1 calls it from here
 from mobilenet.layouts import PARTS
 from mobilenet.progress import ahead, progress
 

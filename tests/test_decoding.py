@@ -45,7 +45,7 @@ def test_names_that_are_read(name):
     ("name", "says"),
     [
         ("a.dng", "RAW"), ("a.CR3", "RAW"), ("a.mov", "video"), ("a.psd", "document"),
-        ("a.zip", "unpack"), ("a.jxl", "JPEG XL"), ("a.txt", "no photo by its name"),
+        ("a.zip", "archive"), ("a.jxl", "JPEG XL"), ("a.txt", "no photo by its name"),
         ("jpg", "no photo by its name"), (".jpg", "no photo by its name"),
     ],
 )  # fmt: skip

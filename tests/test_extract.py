@@ -16,7 +16,8 @@ from PIL import Image
 from mobilenet import ROOT, UserError, decoding, extract, features, parts
 from mobilenet import backbone as backbones
 from mobilenet.files import alone
-from mobilenet.photos import list_photos, load_photos
+from mobilenet.folders import list_photos
+from mobilenet.photos import load_photos
 
 cluster = pytest.mark.cluster
 

@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 
 from dataset import fetch as fetching
 from dataset.fetch import fetch, read_manifest
-from mobilenet import ROOT, UserError, photos
+from mobilenet import ROOT, UserError, folders, photos
 from mobilenet.files import replacing
 
 
@@ -162,7 +162,7 @@ def test_the_real_photos(real_photos, tmp_path):
     """With one of eight that comes wrong at first."""
     with serving() as server:
         rows = []
-        for i, path in enumerate(photos.list_photos(real_photos)):
+        for i, path in enumerate(folders.list_photos(real_photos)):
             label = "odd" if i % 2 else "even"
             file, data = f"dataset/{label}/{i:04}.jpg", path.read_bytes()
             server.files[file] = data
