@@ -100,6 +100,7 @@ def test_the_defaults_are_the_knobs_of_notebook_4():
     knobs = bench_run.KNOBS["defaults"]
     assert told.pop("AUGMENTATION") == knobs.augmentation()
     assert (told.pop("POSITIVE"), told.pop("SEED")) == (None, 0)
+    assert told.pop("CLASS_WEIGHTS") is None
     del told["TRIED_CUT"], told["TRIED_HEAD_EPOCHS"], told["RATES"]  # of experiments
     assert told == {name: getattr(knobs, name.lower()) for name in told}
     assert knobs.size == backbone.DEFAULTS["imagenet"][1]

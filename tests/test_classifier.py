@@ -336,7 +336,7 @@ AT_ONCE = """
 import sys
 import numpy as np
 from mobilenet import predict
-predict.answers = lambda model: (lambda photos: np.full((len(photos), 2), 0.5), ("a", "b"), 96)
+predict.answers = lambda *_: (lambda photos: np.full((len(photos), 2), 0.5), ("a", "b"), 96)
 sys.exit(predict.main(sys.argv[1:]))
 """
 

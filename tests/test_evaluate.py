@@ -12,7 +12,7 @@ from conftest import SIZE, draw, one_sentence, write
 
 from mobilenet import classifier, evaluate, export, litert, phone_labels, photos, training
 from mobilenet.files import replacing
-from mobilenet.predict import _tell
+from mobilenet.predict import Asked, _tell
 
 # Keras says this of its own arrays.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -144,7 +144,8 @@ def test_both_files_of_a_model_are_asked_the_same(model, tmp_path):
 
 
 def test_the_likeliest_of_many_is_what_is_printed(capsys):
-    assert _tell(iter([("x.jpg", {"1": 0.0, "2": 0.1, "7": 0.9})]), as_json=False) == 0
+    asked = Asked([], [], 0)
+    assert _tell(asked, iter([("x.jpg", {"1": 0.0, "2": 0.1, "7": 0.9})]), as_json=False) == 0
     assert capsys.readouterr().out.startswith("P(7) = 0.900  7 ")
 
 

@@ -268,7 +268,7 @@ def test_classes_of_very_different_sizes_are_told(rare, said):
         counts = np.bincount(some.labels)
         few, many = (photos.class_names[k] for k in (counts.argmin(), counts.argmax()))
         assert f"unbalanced: 100 {many}, {rare} {few}." in lines[1]
-        assert f"always answers {many!r} is right for {10000 / len(some):.1f} %" in lines[1]
+        assert f"Always answering {many!r} is right for {10000 / len(some):.1f} %" in lines[1]
 
 
 def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
