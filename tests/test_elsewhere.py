@@ -1,6 +1,7 @@
 """Models of elsewhere: what `model.save` and TensorFlow's converter write, and what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,18 @@ from hostile_files import rewritten, touching
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, classifier, export, litert, naming, phone_labels, predict, training
+from mobilenet import (
+    UserError,
+    classifier,
+    elsewhere,
+    elsewhere_litert,
+    export,
+    litert,
+    naming,
+    phone_labels,
+    predict,
+    training,
+)
 from mobilenet.engine import keras, tf
 from mobilenet.quiet import quiet
 
@@ -239,3 +251,30 @@ def test_names_of_an_option_and_of_a_file(names, tmp_path_factory):
 def test_a_file_of_names_that_is_not_there(tmp_path):
     assert naming.read_names(None) is None
     refusal("cannot be read", naming.read_names, str(tmp_path / "no.txt"))
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [(layers.Dense(2), "does not scale"), (layers.Dense(3, activation="sigmoid"), "no choice")],
+)
+def test_what_nothing_is_known_of_is_refused(end, says):
+    first = [] if says == "does not scale" else [layers.Rescaling(1 / 255)]
+    model = keras.Sequential([keras.Input((4, 4, 3)), *first, layers.Flatten(), end])
+    with pytest.raises(UserError, match=says) as refused:
+        elsewhere.adopted(Path("x.keras"), model, named=False)
+    assert one_sentence(refused.value)
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=5), st.sampled_from((0.0, 1 / 256)))
+def test_answers_of_a_file_become_probabilities(row, scale):
+    """Of one number the probability is the second class's; of bytes the scale is taken off."""
+    row = np.array(row) if scale else np.array(row) / 255
+    p = elsewhere_litert.probabilities(row, "probabilities", {"quantization": (scale, 0)})
+    expected = row * (scale or 1)
+    assert p[-len(row) :] == pytest.approx(expected)
+    assert len(row) > 1 or p.sum() == pytest.approx(1)
+    logits = elsewhere_litert.probabilities(row, "logits", {"quantization": (scale, 0)})
+    assert logits.sum() == pytest.approx(1)
+    assert (np.argsort(logits, kind="stable") == np.argsort(p, kind="stable")).all() or len(
+        row
+    ) == 1

@@ -124,7 +124,7 @@ OTHERS = {
         "VIEWS": "3",
         "HEAD_EPOCHS": "9",
         "HEAD_RATE": "3e-2",
-        "CUT": '"block_14_expand"',
+        "CUT": '"block_10_expand"',
         "TUNING_EPOCHS": "2",
         "TUNING_RATE": "1e-2",
         "DROPOUT": "0.7",
