@@ -14,7 +14,7 @@ import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts of
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet import BUILD, duplicates, folders, review, runs
+from mobilenet import BUILD, duplicates, folders, metrics, review, runs
 from mobilenet.backbone import Backbone
 from mobilenet.canvas import (
     CLASS_COLOURS,
@@ -126,7 +126,6 @@ __all__ = [
 ]
 
 BARS = 36  # of classes, the most that fit a page
-UNBALANCED = 4  # times as many photos in the largest class as in the smallest
 BOARD = BUILD / "scoreboard"
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
@@ -138,14 +137,18 @@ def describe(photos: Photos) -> str:
     """
     unused = [(printable(file), reason) for file, reason in photos.left_out]
     count = sum(folders.is_meant(reason) for _, reason in unused)
-    lines = [f"{len(photos)} photos: {_counts(photos)}; {count} files left out."]
+    files = "1 file" if count == 1 else f"{count} files"
+    lines = [f"{len(photos)} photos: {_counts(photos)}; {files} left out."]
     lines += [printable(said) for said in photos.said]
     if any(name.isdecimal() for name in photos.class_names) and len(photos.class_names) > 2:
         some = ", ".join(f"{k} is {name!r}" for k, name in enumerate(photos.class_names[:3]))
         lines.append(f"Labels count the names in the order of their letters, as in Keras: {some}.")
     lines += folders.in_words(unused, photos.hidden)
     counts = np.bincount(photos.labels, minlength=len(photos.class_names))
-    lines += _imbalance(photos.class_names, counts) + _unseen(photos.class_names)
+    if said := metrics.imbalance(photos.class_names, counts):
+        weighted = 'With CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
+        lines.append(f"{said} {weighted}")
+    lines += _unseen(photos.class_names)
     groups = photos.groups
     counts = np.bincount(groups)
     if alike := np.flatnonzero(counts > 1).tolist():
@@ -179,19 +182,6 @@ def _counts(photos: Photos) -> str:
         return ", ".join(f"{n} {name}" for name, n in each)
     each.sort(key=lambda one: (not one[0].isdecimal(), int(one[0]) if one[0].isdecimal() else 0))
     return ", ".join(f"{name}: {n}" for name, n in each)
-
-
-def _imbalance(names: Sequence[str], counts: np.ndarray) -> list[str]:
-    """A sentence on classes of very different sizes, if they are."""
-    most, least = int(counts.argmax()), int(counts.argmin())
-    if counts[most] < UNBALANCED * counts[least]:
-        return []
-    return [
-        f"The classes are unbalanced: {counts[most]} {names[most]}, {counts[least]} "
-        f"{names[least]}. Always answering {names[most]!r} is right for "
-        f"{100 * counts[most] / counts.sum():.1f} %, so look at the accuracy of each class. With "
-        'CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
-    ]
 
 
 def _unseen(names: Sequence[str]) -> list[str]:
@@ -254,8 +244,8 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
     seconds: from decoded photos to the result.
     """
     source = {"count": len(photos), "classes": list(photos.class_names)}
-    if photos.left_out:
-        source["left_out"] = len(photos.left_out)
+    if count := sum(folders.is_meant(reason) for _, reason in photos.left_out):
+        source["left_out"] = count
     if photos.hidden:
         source["hidden"] = photos.hidden
     entry = {**result.entry(), "seconds": round(seconds, 2), "photos": source}

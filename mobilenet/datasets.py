@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenet import UserError, duplicates, folders, layouts, tables
+from mobilenet import UserError, duplicates, folders, layouts, metrics, tables
 from mobilenet.decoding import read_content, read_or_reason, why_not
 from mobilenet.files import DAMAGE
 from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
 from mobilenet.layouts import PARTS, Labelled, Photo
-from mobilenet.photos import FEWEST, Photos, deal_val, ordered, split
+from mobilenet.photos import FEWEST, Photos, deal_val, ordered, split, why_few
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -224,7 +224,8 @@ def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
     for name, count in zip(names, counts, strict=True):
         if count < (min(1, least) if part in ("val", "test") else least):
             where = f" in {part}/" if part else ""
-            raise UserError(f"Class {name!r} has {count} readable photos{where}: add some.")
+            why = why_few(name, (*left_out, *set_.left_out))
+            raise UserError(f"Class {name!r} has {count} readable photos{where}{why}: add some.")
     return Photos(
         tuple(file for file, _ in kept),
         np.stack(images) if images else np.empty((0, size, size, 3), np.uint8),
@@ -251,6 +252,9 @@ def describe(parts: dict[str, Photos]) -> str:
     """
     lines = [", ".join(f"{part} {len(parts[part])}" for part in PARTS) + " photos."]
     lines += parts["test"].said
+    counts = sum(np.bincount(of.labels, minlength=len(of.class_names)) for of in parts.values())
+    if said := metrics.imbalance(parts["test"].class_names, counts):
+        lines.append(said)
     lines += left_out_of(parts[part] for part in PARTS)
     lines += duplicates.words(
         sum(file in parts[part].frames for part in PARTS for file in parts[part].files)
@@ -271,7 +275,7 @@ def left_out_of(parts: Iterable[Photos]) -> list[str]:
     found = list(dict.fromkeys(item for photos in parts for item in photos.left_out))
     count = sum(folders.is_meant(why) for _, why in found)
     lines = folders.in_words(found, parts[0].hidden)
-    return [f"{count} files left out:", *lines] if count else lines
+    return [f"{count} file{'' if count == 1 else 's'} left out:", *lines] if count else lines
 
 
 def fingerprint(photos: Photos) -> str:

@@ -4,6 +4,7 @@ Nothing here needs TensorFlow. Labels are positions in class_names.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mobilenet.photos import Photos
 
 NAMED = 6  # classes in a line
+UNBALANCED = 4  # times as many photos in the largest class as in the smallest
 
 
 @dataclass
@@ -119,6 +121,20 @@ def balanced_accuracy(p: np.ndarray, labels: np.ndarray) -> float:
     return float((counts.diagonal()[there] / counts.sum(axis=1)[there]).mean())
 
 
+def imbalance(names: Sequence[str], counts: Sequence[int]) -> str:
+    """A sentence on classes of very different sizes; "" if they are not. counts: photos of each."""
+    order = sorted(range(len(names)), key=lambda k: counts[k])
+    least, most = order[0], next(k for k in order if counts[k] == counts[order[-1]])
+    if counts[most] < UNBALANCED * counts[least]:
+        return ""
+    share = 100 * counts[most] / sum(counts)
+    return (
+        f"The classes are unbalanced: {counts[most]} {names[most]}, {counts[least]} "
+        f"{names[least]}. Always answering {names[most]!r} is right for {share:.1f} %, so look at "
+        "the accuracy of each class."
+    )
+
+
 def by_class(p: np.ndarray, photos: "Photos") -> str:
     """How many photos of each class are right, by p (N, K), and the balanced accuracy, in a line;
     of more than NAMED classes those with the lowest recall.
@@ -129,10 +145,15 @@ def by_class(p: np.ndarray, photos: "Photos") -> str:
     some = there
     if len(there) > NAMED:
         some = there[np.argsort(right[there] / of[there], kind="stable")][:NAMED]
-    told = ", ".join(f"{right[k]} of {of[k]} {names[k]}" for k in some)
+    told = ", ".join(_of(f"{right[k]} of {of[k]}", names[k]) for k in some)
     more = f", and {len(there) - len(some)} classes with no lower share" * (len(some) < len(there))
     mean = f"{100 * balanced_accuracy(p, photos.labels):.1f} %"
     return f"right by class: {told}{more}; balanced accuracy, their mean: {mean}"
+
+
+def _of(count: str, name: str) -> str:
+    """A count of a class: "3 of 4 cat", or "7: 3 of 4" where the name is a number."""
+    return f"{name}: {count}" if name.isdecimal() else f"{count} {name}"
 
 
 def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:

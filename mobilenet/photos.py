@@ -158,10 +158,12 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     files = [photo.path for photo in set_.photos]
     labels = np.array([names.index(photo.name) for photo in set_.photos], np.int64)
     readable = np.array([i not in reasons for i in range(len(files))], bool)
+    left_out = (*((files[i], reasons[i]) for i in sorted(reasons)), *set_.left_out)
     for label, name in enumerate(names):
         if not (labels[readable] == label).any():
             raise UserError(
-                f"Class {name!r} has no readable photo: put photos into its folder or remove it."
+                f"Class {name!r} has no readable photo{why_few(name, left_out)}: put photos into "
+                "its folder or remove it."
             )
     there = np.flatnonzero(readable)
     seen = [files[i] for i in there]
@@ -189,6 +191,15 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         given={files[i]: part for i in there if (part := set_.photos[i].part)},
         said=set_.said,
     )
+
+
+def why_few(name: str, left_out: Iterable[tuple[str, str]]) -> str:
+    """In brackets, the reason why most of the files of a class are left out; "" if none is."""
+    whys = [why for file, why in left_out if name in file.split("/") and folders.is_meant(why)]
+    if not whys:
+        return ""
+    ((why, count),) = Counter(whys).most_common(1)
+    return f" ({count} of its files left out: {why})"
 
 
 def _decoded(

@@ -332,7 +332,7 @@ def finish(
     about: what else the result tells, JSON values by name.
     """
     from mobilenet import classifier, cost
-    from mobilenet.metrics import count_right
+    from mobilenet.metrics import by_class, count_right
 
     result, total = count_right(p, parts["test"].labels), cost.totals(cost.count(model))
     test = datasets.fingerprint(parts["test"])
@@ -352,7 +352,8 @@ def finish(
     write_json(out / RESULT, facts)
     file = out / "model.keras"
     file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-    print(f"Test photos, asked once: {result}.\nThe model is {file}.", flush=True)
+    print(f"Test photos, asked once: {result}.\n{by_class(p, parts['test'])}.")
+    print(f"The model is {file}.", flush=True)
 
 
 def kept_runs() -> dict[str, tuple[dict[str, Any], list[dict[str, float]]]]:

@@ -145,7 +145,8 @@ def unused(shown: dict) -> list[str]:
     counts = {"left out": shown.get("left_out", 0), "hidden": shown.get("hidden", 0)}
     if not any(counts.values()):
         return []
-    said = ", ".join(f"{n} files {what}" for what, n in counts.items() if n)
+    some = [(n, what) for what, n in counts.items() if n]
+    said = ", ".join(f"{n} file{'' if n == 1 else 's'} {what}" for n, what in some)
     return [
         f"unused    {said}",
         "          (named in build/notebooks/03_alpaca_classifier.ipynb, all in photos.left_out)",

@@ -161,7 +161,7 @@ def test_parts_in_words(tmp_path):
     (folder / "test" / "class a" / "broken.jpg").write_text("no photo")
     said = datasets.describe(datasets.load(str(folder), SIZE, seed=0))
     assert said.startswith("train 36, val 4, test 8 photos.")
-    assert "1 files left out" in said
+    assert "1 file left out" in said
     assert said.count("broken.jpg") == 1
 
 

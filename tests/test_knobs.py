@@ -323,7 +323,7 @@ def test_any_labelled_folder_will_do(fresh):
     text = "".join(str(shown) for shown in fresh.shown)
     if "utils.describe(" in "".join(cell.source for cell in code_cells(fresh.client.nb)):
         each = ", ".join(f"{DRAWN} class {k}" for k in range(3))
-        assert f"{3 * DRAWN} photos: {each}; 1 files left out." in text
+        assert f"{3 * DRAWN} photos: {each}; 1 file left out." in text
         assert "class 1/broken.jpg" in text
     assert "alpaca" not in text
 

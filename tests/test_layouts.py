@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import utils
-from mobilenet import UserError, layouts, photos, review, training
+from mobilenet import UserError, datasets, layouts, photos, review, training
 from mobilenet.decoding import why_not
 from mobilenet.folders import FOLDER, HIDDEN, Found, is_hidden
 from mobilenet.photos import PARTS, load_photos
@@ -239,3 +239,17 @@ def test_class_folders_are_taken_as_they_are(some):
     set_ = layouts.labelled("The folder", found, lambda one: b"")
     assert (set_.names, set_.said, set_.left_out, set_.depth) == (list("abc"), (), [], 0)
     assert [photo.path for photo in set_.photos] == sorted(paths)
+
+
+@pytest.mark.parametrize(
+    "load", [lambda of: load_photos(of, 32), lambda of: datasets.load(str(of), 32, 0)]
+)
+def test_a_class_of_what_is_not_read_says_why(load, tmp_path):
+    write(tmp_path, draw(6, size=32))
+    for file in (tmp_path / "class b").iterdir():
+        file.rename(file.with_suffix(".dng"))
+    with pytest.raises(
+        UserError, match=r"'class b' .*6 of its files left out: a RAW photo"
+    ) as said:
+        load(tmp_path)
+    assert one_sentence(said.value)

@@ -1,6 +1,7 @@
 """Probabilities, losses, intervals and the sign test, by their laws and by published figures."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,3 +147,20 @@ def test_of_many_classes_those_least_found_are_named():
     told = metrics.by_class(p, some)
     assert told.startswith(f"right by class: 0 of 2 {some.class_names[5]}, 2 of 2 ")
     assert "and 2 classes with no lower share" in told
+
+
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=6))
+def test_unbalanced_classes_are_told_from_four_to_one_on(counts):
+    names = [f"class {k}" for k in range(len(counts))]
+    said = metrics.imbalance(names, counts)
+    assert bool(said) == (max(counts) >= 4 * min(counts))
+    if said:
+        assert f"{max(counts)} class" in said
+        assert f"{min(counts)} class" in said
+        assert f"{100 * max(counts) / sum(counts):.1f} %" in said
+
+
+def test_numbers_as_names_do_not_run_into_counts():
+    photos = SimpleNamespace(labels=np.array([0, 1, 1]), class_names=("1", "10"))
+    told = metrics.by_class(np.eye(2)[[0, 0, 1]], photos)
+    assert told.startswith("right by class: 1: 1 of 1, 10: 1 of 2;")

@@ -366,7 +366,7 @@ def test_what_computers_leave_behind_is_neither_class_nor_photo(folder):
     assert [file for file, _ in loaded.left_out] == ["loose.jpg", *lists]
     assert loaded.hidden == 4 + 3 * 2
     first, *others = utils.describe(loaded).splitlines()
-    assert first.endswith("; 1 files left out.")
+    assert first.endswith("; 1 file left out.")
     assert others[0] == "  left out: loose.jpg (it lies in no class folder)"
     assert others[1].endswith(f"no photos ({', '.join(lists)}) and 10 hidden files.")
 
