@@ -27,7 +27,7 @@ SMALL = 16  # pixels a side
 AT_ONCE = 1 << 20  # comparisons
 FINE = 112  # pixels a side of the copies that are compared where all photos are alike
 AROUND = 3  # so many of them on each side make the light of a place
-BEYOND = 0.2  # correlation from which on; drawn frames reach 0.17, copies of them 0.09 to 1.0
+BEYOND = 0.5  # correlation from which on: few frames of other moments reach it, most copies do
 MOST = 2000  # photos of one place; among more, only those with the same pixels are found
 
 
@@ -129,10 +129,10 @@ def words(count: int) -> list[str]:
     if not count:
         return []
     return [
-        f"{count} photos look alike, as from a camera that does not move: of these only copies "
-        f"{'with the same pixels ' * (count > MOST)}count as the same picture, so photos of one "
-        "moment may lie on both sides of the split, and the accuracy may be lower on another day "
-        "or at another place."
+        f"{count} photos look alike, as from a camera that does not move: of these only those with "
+        f"{'the same pixels' if count > MOST else 'hardly a difference'} count as the same "
+        "picture, so photos of one moment may lie on both sides of the split, and the accuracy "
+        "may be lower on another day or at another place."
     ]
 
 
