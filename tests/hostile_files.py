@@ -326,9 +326,9 @@ KINDS["of another project"] = (
     plain((32, 32, 3), keras.layers.MaxPooling2D()),
     foreign("MaxPooling2D"),
 )
-KINDS["photos that are not square"] = plain((32, 48, 3)), "takes no square photos"
-KINDS["photos that are grey"] = plain((32, 32, 1)), "takes no square photos"
-KINDS["photos of any size"] = plain((None, None, 3)), "takes no square photos"
+KINDS["photos that are not square"] = plain((32, 48, 3)), "takes photos of 48 × 32 pixels"
+KINDS["photos that are grey"] = plain((32, 32, 1)), "takes photos with 1 channel,"
+KINDS["photos of any size"] = plain((None, None, 3)), "takes photos of any size"
 
 # --- The names of the classes ---
 
