@@ -249,14 +249,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="split the photos by this seed and ask the test part alone",
     )
     parser.add_argument("--all", action="store_true", help="count every photo")
-    parser.add_argument("--classes", metavar="NAMES", help=naming.CLASSES)
+    parser.add_argument("--classes", metavar="NAMES", type=naming.read_names, help=naming.CLASSES)
     chosen = parser.parse_args(arguments)
     if chosen.all and chosen.seed is not None:
         parser.error("--all counts every photo, --seed one part of them: give one of the two")
 
     def work() -> int:
-        names = naming.read_names(chosen.classes)
-        return evaluate(chosen.model, chosen.data, chosen.seed, chosen.all, names)
+        return evaluate(chosen.model, chosen.data, chosen.seed, chosen.all, chosen.classes)
 
     return command.run(work)
 

@@ -15,6 +15,7 @@ from mobilenet import (
     classifier,
     elsewhere,
     elsewhere_litert,
+    evaluate,
     export,
     litert,
     metrics,
@@ -273,7 +274,7 @@ def test_versions_are_named(light_classifier, tmp_path):
 words = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=","), min_size=1)
 
 
-@given(names=st.lists(words, min_size=2, max_size=5))
+@given(names=st.lists(words, min_size=2, max_size=5, unique=True))
 def test_names_of_an_option_and_of_a_file(names, tmp_path_factory):
     if not names[-1].endswith(".txt"):
         assert naming.read_names(", ".join(names)) == names
@@ -284,9 +285,23 @@ def test_names_of_an_option_and_of_a_file(names, tmp_path_factory):
         assert naming.read_names(str(file)) == names
 
 
-def test_a_file_of_names_that_is_not_there(tmp_path):
-    assert naming.read_names(None) is None
-    refusal("cannot be read", naming.read_names, str(tmp_path / "no.txt"))
+@pytest.mark.parametrize("command", [predict, evaluate, export])
+def test_names_that_are_none_are_a_wrong_option(command, tmp_path, capsys):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xff")
+    for option, says in (
+        ("cat", "'cat' does not"),
+        ("cat,,dog", "two classes or more"),
+        (tmp_path / "no.txt", "there is no file"),
+        (tmp_path / "bytes.txt", "cannot be read"),
+        (tmp_path / "empty.txt", "an empty file does not"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            command.main(["model.keras", "--classes", str(option)])
+        said = capsys.readouterr().err
+        assert left.value.code == 2
+        assert says in said
+        assert one_sentence(said[:-1])
 
 
 @pytest.mark.parametrize(
