@@ -25,6 +25,7 @@ from mobilenet.metrics import confusion, count_right
 from mobilenet.photos import Photos
 
 REPEATS = 7
+UNKNOWN = "The model does not say which photos trained it: if some of these did, this is no test."
 
 
 def answers(p: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
@@ -128,14 +129,11 @@ def asked(
         if not everything and "test" in parts and len(parts) > 1:
             chosen = np.repeat([part == "test" for part in parts], list(map(len, parts.values())))
             lines.append(
-                f"Only those of test/ are counted, {_photos(chosen.sum())}: --all counts every one."
+                f"Counted: its test part alone, {_photos(chosen.sum())} (--all counts every one)."
             )
         found = classifier.learned(card, photos)
         if found is None:
-            lines.append(
-                "The model does not say which photos trained it: if some of these did, this is no "
-                "test."
-            )
+            lines.append(UNKNOWN)
         else:
             chosen, more = _unseen(found, chosen, everything)
             lines.append(more)
@@ -161,6 +159,8 @@ def asked(
         chosen, more = _unseen(found, np.ones(len(photos), bool), False)
         photos = photos.subset(np.flatnonzero(chosen))
         lines.append(more)
+    elif is_others:
+        lines.append(UNKNOWN)
     elif "test" not in card:
         lines.append(
             "The model says how its photos were split, not which they were: if these are others, "

@@ -86,7 +86,7 @@ def touching() -> dict:
 KINDS["pickle"] = lambda path: path.write_bytes(pickle.dumps(Canary())), DAMAGED
 KINDS["text"] = lambda path: path.write_text("no model"), DAMAGED
 KINDS["no bytes"] = lambda path: path.write_bytes(b""), DAMAGED
-KINDS["folder"] = lambda path: (path.unlink(), path.mkdir()), "There is no model"
+KINDS["folder"] = lambda path: (path.unlink(), path.mkdir()), "is a folder: name a"
 KINDS["../"] = with_member("../evil.txt", b"x"), "holds '../evil.txt'"
 KINDS["absolute name"] = with_member("/tmp/evil.txt", b"x"), "holds '/tmp/evil.txt'"
 KINDS["assets"] = with_member("assets/vocabulary.txt", b"x"), "holds 'assets/vocabulary.txt'"

@@ -121,7 +121,7 @@ def test_of_a_given_split_the_test_part_is_counted(assembled, tmp_path, capsys):
         text = said(capsys, path, "--data", tmp_path / "data")
         assert counted(text) == 6
         assert "The split is the one given: train/, val/ and test/" in text
-        assert "Only those of test/ are counted, 6 photos" in text
+        assert "Counted: its test part alone, 6 photos" in text
     assert counted(said(capsys, path, "--data", tmp_path / "data", "--all")) == 18
 
 
@@ -139,6 +139,7 @@ def test_a_card_of_before(folder, assembled, tmp_path, capsys):
     classifier.save(path, assembled, names)
     text = said(capsys, path, "--data", folder)
     assert (counted(text), "does not say which photos" in text) == (30, True)
+    assert "does not say which photos" in said(capsys, path, "--data", folder, "--seed", "1")
     everything = photos.load_photos(folder, SIZE)
     for learned in (None, {"train": 1}, {}, []):
         assert classifier.learned({"learned": learned}, everything) is None
