@@ -130,12 +130,24 @@ def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[s
             f"{path} is a SavedModel of TensorFlow, whose code would be run as it is: save the "
             'Keras model it came from by model.save("model.keras"), and name that.'
         )
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a .keras or .tflite file, perhaps one in it.")
     if not path.is_file():
         raise UserError(f"There is no model {path}: run `make run` first, or name another.")
-    if path.suffix != ".keras":  # Keras reads others in an older way, which checks less
+    if path.name.endswith(".weights.h5"):
         raise UserError(
-            f"{path} is no .keras file: name one, or open this in Keras and save it again by "
+            f"{path} holds weights without their network: build that in Keras, "
+            'model.load_weights(…), and save both by model.save("model.keras").'
+        )
+    if path.suffix in (".h5", ".hdf5"):  # Keras reads them in an older way, which checks less
+        raise UserError(
+            f"{path} is no .keras file: open it in Keras and save it again by "
             'model.save("model.keras").'
+        )
+    if path.suffix != ".keras":
+        raise UserError(
+            f"{path} is neither a .keras nor a .tflite file: convert it to .tflite, which predict "
+            "and evaluate take, or name another."
         )
     version = ""
     try:
@@ -158,9 +170,7 @@ def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[s
     except UserError:
         raise
     except Refused as error:
-        raise UserError(
-            f"{path} {error}, and is not opened: take one that this project saved."
-        ) from error
+        raise UserError(f"{path} {error}, and is not opened: {error.todo}.") from error
     except PermissionError as error:
         raise UserError(f"{path} may not be read: make it readable, or name another.") from error
     except Exception as error:  # what Keras raises over a stranger's file is no closed list
@@ -207,10 +217,32 @@ def _check_names(path: Path, names: Any) -> None:
 
 
 def _check_inputs(path: Path, model: Any) -> None:
-    """Raise UserError unless a model takes square photos and leaves room in memory."""
+    """Raise UserError unless a model takes square photos, gives one answer, and leaves room in
+    memory.
+    """
+    if (len(model.inputs), len(model.outputs)) != (1, 1):
+        raise UserError(
+            f"{path} has {len(model.inputs)} and {len(model.outputs)} as its numbers of inputs and "
+            "outputs: name a classifier, which takes photos and gives a row of numbers for each."
+        )
     shape = model.input_shape
-    if len(shape) != 4 or not isinstance(shape[1], int) or shape != (None, shape[1], shape[1], 3):
-        raise UserError(f"{path} takes no square photos: use a model that this project saved.")
+    if len(shape) != 4:
+        raise UserError(f"{path} takes no photos: name a classifier of photos.")
+    if shape[3] != 3:
+        raise UserError(
+            f"{path} takes photos with {shape[3]} channel{'' if shape[3] == 1 else 's'}, and here "
+            "they have three, RGB: name a model that takes these."
+        )
+    if None in shape[1:3]:
+        raise UserError(
+            f"{path} takes photos of any size: build it with that of its training, as "
+            "keras.Input((224, 224, 3)), and save it again."
+        )
+    if shape != (None, shape[1], shape[1], 3):
+        raise UserError(
+            f"{path} takes photos of {shape[2]} × {shape[1]} pixels, and here they are cut square: "
+            "name a model of square photos, any number at once."
+        )
     if max(prod(layer.output.shape[1:]) for layer in _layers(model)) > MOST:
         raise UserError(f"{path} takes more memory than a photo may: use a smaller model.")
 
@@ -219,8 +251,8 @@ def _check_outputs(path: Path, model: Any, classes: int) -> None:
     """Raise UserError unless a model gives finite logits of so many classes."""
     if model.output_shape != (None, 1 if classes == 2 else classes):
         raise UserError(
-            f"{path} answers with {model.output_shape[-1]} numbers, and {classes} classes are "
-            "named: name one class for each, or two for one number."
+            f"{path} gives a row of {model.output_shape[-1]} for a photo, and {classes} classes "
+            "are named: name one class for each number, or two for a single one."
         )
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise UserError(f"{path} holds weights that are no numbers: train it again.")

@@ -34,7 +34,6 @@ import numpy as np
 from mobilenet import ROOT, UserError, parts
 from mobilenet import backbone as backbones
 from mobilenet import predict as prediction
-from mobilenet.decoding import read_photo
 from mobilenet.files import DAMAGE
 from mobilenet.parts import Chunk
 from mobilenet.untrusted import Refused, check_weights
@@ -380,7 +379,7 @@ def predict(
 def _read_photos(row: dict[str, bytes], size: int, each: Callable = map) -> dict[str, bytes]:
     def read(path: str) -> tuple[str, bytes]:
         try:
-            return "", read_photo(path, size).tobytes()
+            return "", prediction.read(path, size).tobytes()
         except UserError as error:
             return str(error), b""
 

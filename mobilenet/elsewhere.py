@@ -11,11 +11,18 @@ import numpy as np
 
 from mobilenet import UserError
 from mobilenet.engine import keras
-from mobilenet.untrusted import AUGMENTATION, Refused
+from mobilenet.untrusted import AUGMENTATION, UnknownLayer
 
 FEWEST_LEVELS = 100  # that a first layer divides photos by, if they come with levels of 0 to 255
 CHANGED = {*AUGMENTATION, "Sequential", "TrueDivide", "Subtract"}
 ENDS = {1: "sigmoid"}  # by the number of outputs; else softmax
+SHAPING = (  # layers after which numbers mean what they meant before
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Dropout,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+)
 
 
 def adopted(path: Path, model: Any, named: bool) -> Any:
@@ -28,14 +35,15 @@ def adopted(path: Path, model: Any, named: bool) -> Any:
     if not named and not any(map(_scales, _deep(model))):
         raise UserError(
             f"{path} does not scale its photos, so that it is not known whether it takes levels of "
-            "0 to 255, 0 to 1 or -1 to 1: add keras.layers.Rescaling as its first layer and save "
-            "it again."
+            "0 to 255, 0 to 1 or -1 to 1: add the scale of its training as its first layer, as "
+            "keras.layers.Rescaling(1 / 127.5, offset=-1) for Keras's MobileNetV2 or Rescaling"
+            "(1 / 255) for levels of 0 to 1, and save it again."
         )
     end, classes = _end(model), model.output_shape[-1]
     if end and end != ENDS.get(classes, "softmax"):
         raise UserError(
-            f"{path} ends in {end} with {classes} outputs, which is no choice of one class: end it "
-            "in softmax, or one output in sigmoid, and train it again."
+            f"{path} ends in {end} with {classes} output{'' if classes == 1 else 's'}, which is no "
+            "choice of one class: end it in softmax, or one output in sigmoid, and train it again."
         )
     if named and not end and not any(type(layer).__name__ in CHANGED for layer in _deep(model)):
         return model
@@ -58,13 +66,13 @@ def _deep(model: Any) -> list[Any]:
 
 
 def _constant(operation: Any) -> float:
-    """The number that is taken from photos, or that they are divided by. Raises Refused if it is
-    none.
+    """The number that is taken from photos, or that they are divided by. Raises UnknownLayer if
+    it is none.
     """
     arguments = operation._inbound_nodes[0].arguments
     _, *other = *arguments.args, *arguments.kwargs.values()
     if len(other) != 1 or not isinstance(other[0], (int, float)) or not other[0]:
-        raise Refused("calculates with photos in a way that is not known")
+        raise UnknownLayer("calculates with photos in a way that is not known")
     return other[0]
 
 
@@ -87,14 +95,17 @@ def _origin(tensor: Any) -> Any:
 
 
 def _end(model: Any) -> str:
-    """ "softmax" or "sigmoid" if that is the last that a model computes, else ""."""
-    last = _last(model)
+    """What a model computes last, if it is no linear layer: "softmax", "sigmoid", "relu" …"""
+    last, after = _last(model), ""
+    while isinstance(last, SHAPING):
+        after, last = f" before {type(last).__name__}{after}", _origin(last.input)
     if isinstance(last, keras.Model):
-        return _end(last)
-    if isinstance(last, keras.layers.Softmax):
-        return "softmax"
-    name = getattr(getattr(last, "activation", None), "__name__", "")
-    return name if name in ("softmax", "sigmoid") else ""
+        name = _end(last)
+    elif isinstance(last, (keras.layers.Softmax, keras.layers.ReLU)):
+        name = type(last).__name__.lower()
+    else:
+        name = getattr(getattr(last, "activation", None), "__name__", "linear")
+    return "" if name in ("", "linear") else name + after
 
 
 def _followed(model: Any, value: Any, cut: bool) -> Any:

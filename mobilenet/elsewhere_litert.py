@@ -43,14 +43,15 @@ def card(path: Path, data: bytes, model: Any, classes: Sequence[str] | None) -> 
         raise UserError(f"{path} takes or gives neither bytes nor floats: convert it otherwise.")
     if taken.Type() == FLOAT32 and not _scales(model, graph, kinds):
         raise UserError(
-            f"{path} takes photos in floats and does not scale them, so that it is not known "
-            "whether of 0 to 255, 0 to 1 or -1 to 1: convert it to take bytes, or scale inside."
+            f"{path} takes photos in floats, and no scaling is seen in it (the converter may have "
+            "merged it into the first layer), so that it is not known whether they are of 0 to "
+            "255, 0 to 1 or -1 to 1: convert it again to take bytes (docs/commands.md says how)."
         )
     many = given.Shape(given.ShapeLength() - 1)
     if many != len(names) and (many, len(names)) != (1, 2):
         raise UserError(
-            f"{path} answers with {many} numbers, and {len(names)} classes are named: name one "
-            "class for each, or two for one number."
+            f"{path} gives a row of {many} for a photo, and {len(names)} classes are named: name "
+            "one class for each number, or two for a single one."
         )
     last = next((kind for kind in reversed(kinds) if kind not in CONVERTED), None)
     sure = last == (LOGISTIC if many == 1 else SOFTMAX)

@@ -10,11 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, classifier, command, cost, datasets, litert, naming
+from mobilenet import (
+    UserError,
+    classifier,
+    command,
+    cost,
+    datasets,
+    folders,
+    litert,
+    naming,
+    tables,
+)
 from mobilenet.metrics import confusion, count_right
 from mobilenet.photos import Photos
 
 REPEATS = 7
+UNKNOWN = "The model does not say which photos trained it: if some of these did, this is no test."
 
 
 def answers(p: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
@@ -101,33 +112,37 @@ def asked(
 ) -> tuple[Photos, str]:
     """The photos to ask a model about, and lines that say which they are.
 
-    Those that did not train or validate it, if its card says which did. Else the test part of the
-    split by the seed, by default that of the card; of a model of others, or if everything is asked
-    for, all photos. Raises UserError if there are none, or none of a class that it knows.
+    Those that did not train or validate it, if its card says which did; of data with a given split
+    the test part alone. Else the test part of the split by the seed, by default that of the card.
+    All photos if everything is asked for, and if a model of others is asked about data without a
+    split. Raises UserError if there are none, or none of a class that it knows.
     """
+    _check_is_more_than_a_class(data, names)
     is_others = not {"seed", "test", "part"} & set(card)  # who knows how they split
     if seed is None and (everything or "learned" in card or is_others):
         parts = datasets.load_all(data, size, names)
         photos = datasets.joined(parts)
         if not set(photos.class_names) & set(names):
             datasets.check_classes(photos, names)
-        lines = [f"{len(photos)} photos.", *datasets.left_out_of([photos])]
+        lines = [f"{_photos(len(photos))}.", *photos.said, *datasets.left_out_of([photos])]
+        chosen = np.ones(len(photos), bool)
+        if not everything and "test" in parts and len(parts) > 1:
+            chosen = np.repeat([part == "test" for part in parts], list(map(len, parts.values())))
+            lines.append(
+                f"Counted: its test part alone, {_photos(chosen.sum())} (--all counts every one)."
+            )
         found = classifier.learned(card, photos)
         if found is None:
-            lines.append(
-                "The model does not say which photos trained it: if some of these did, this is no "
-                "test."
-            )
+            lines.append(UNKNOWN)
         else:
-            chosen, more = _unseen(photos, found, everything)
+            chosen, more = _unseen(found, chosen, everything)
             lines.append(more)
-            if not len(chosen):
-                raise UserError(
-                    f"All {len(photos)} photos in {data} trained or validated {path}: name others, "
-                    "or count them by --all, which is no test."
-                )
-            photos = photos.subset(chosen)
-        return photos, "\n".join(lines)
+        if not chosen.any():
+            raise UserError(
+                f"All {_photos(len(photos))} in {data} that are to be counted trained or validated "
+                f"{path}: name others, or count them by --all, which is no test."
+            )
+        return photos.subset(np.flatnonzero(chosen)), "\n".join(lines)
     seed = card.get("seed", 0) if seed is None else seed
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise UserError(f"{path} does not say how its photos were split: give a --seed.")
@@ -141,9 +156,11 @@ def asked(
             "These are not the test photos of its training: it may have learned from some."
         )
     elif (found := classifier.learned(card, photos)) is not None:
-        chosen, more = _unseen(photos, found, False)
-        photos = photos.subset(chosen)
+        chosen, more = _unseen(found, np.ones(len(photos), bool), False)
+        photos = photos.subset(np.flatnonzero(chosen))
         lines.append(more)
+    elif is_others:
+        lines.append(UNKNOWN)
     elif "test" not in card:
         lines.append(
             "The model says how its photos were split, not which they were: if these are others, "
@@ -154,20 +171,44 @@ def asked(
     return photos, "\n".join(lines)
 
 
+def _check_is_more_than_a_class(data: str, names: Sequence[str]) -> None:
+    """Raise UserError if data is the class folder of one of these names."""
+    folder = Path(data).absolute()
+    if folder.name not in names or not folder.is_dir():
+        return
+    found = [one for one in folders.walk(folder) if one.why not in (folders.HIDDEN, folders.FOLDER)]
+    is_table = any(one.path.lower().endswith(tables.SUFFIXES) for one in found)
+    if found and not is_table and not any("/" in one.path for one in found):
+        raise UserError(
+            f"{data} is the folder of one class, {folder.name!r}: name the folder above it, "
+            f"{folder.parent}."
+        )
+
+
 def _unseen(
-    photos: Photos, found: dict[str, np.ndarray], everything: bool
+    found: dict[str, np.ndarray], chosen: np.ndarray, everything: bool
 ) -> tuple[np.ndarray, str]:
-    """The positions of the photos that are counted, and a line that says which those are."""
+    """Which of the chosen photos are counted, bool (N,), and lines that say so."""
     seen = np.any(list(found.values()), axis=0)
+    if not seen.any():
+        return chosen, (
+            "None of these files trained or validated it. A training photo that was saved again, "
+            "in another size or format, cannot be recognized."
+        )
     counts = " and ".join(
-        f"{mask.sum()} that {'trained' if part == 'train' else 'validated'} it"
+        f"{(mask & chosen).sum()} that {'trained' if part == 'train' else 'validated'} it"
         for part, mask in found.items()
     )
-    if not seen.any():
-        return np.arange(len(photos)), "None of them trained or validated it: all are counted."
     if everything:
-        return np.arange(len(photos)), f"All are counted, also {counts}: for those, it is no test."
-    return np.flatnonzero(~seen), f"Left out: {counts}; the other {(~seen).sum()} are counted."
+        return chosen, f"All are counted, also {counts}: for those, it is no test."
+    if not (seen & chosen).any():
+        return chosen, "None of them trained or validated it."
+    left = chosen & ~seen
+    return left, f"Left out: {counts}. Counted: {_photos(left.sum())}."
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def counted(p: np.ndarray, photos: Photos, names: Sequence[str]) -> str:
@@ -187,8 +228,8 @@ def counted(p: np.ndarray, photos: Photos, names: Sequence[str]) -> str:
         if mine.any():
             called = _called(np.bincount(p[mine].argmax(axis=1), minlength=len(names)), names)
             lines.append(
-                f"{mine.sum()} photos of {name!r}, a class that the model lacks, are counted "
-                f"apart: it calls them {called}."
+                f"Counted apart: {_photos(mine.sum())} of {name!r}, a class that the model lacks, "
+                f"called {called}."
             )
     return "\n".join(lines)
 
@@ -208,14 +249,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="split the photos by this seed and ask the test part alone",
     )
     parser.add_argument("--all", action="store_true", help="count every photo")
-    parser.add_argument("--classes", metavar="NAMES", help=naming.CLASSES)
+    parser.add_argument("--classes", metavar="NAMES", type=naming.read_names, help=naming.CLASSES)
     chosen = parser.parse_args(arguments)
     if chosen.all and chosen.seed is not None:
         parser.error("--all counts every photo, --seed one part of them: give one of the two")
 
     def work() -> int:
-        names = naming.read_names(chosen.classes)
-        return evaluate(chosen.model, chosen.data, chosen.seed, chosen.all, names)
+        return evaluate(chosen.model, chosen.data, chosen.seed, chosen.all, chosen.classes)
 
     return command.run(work)
 

@@ -229,8 +229,7 @@ def training_photos(size: int, class_names: Sequence[str], card: dict[str, Any])
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise UserError("The model does not say how its photos were split: take float16.")
     if "test" in card:  # of mobilenet.train
-        downloaded = list(class_names) == datasets.CIFAR10 and not os.environ.get("PHOTOS")
-        parts = datasets.load("cifar10" if downloaded else str(find_folder()[0]), size, seed)
+        parts = datasets.load(source(class_names, card), size, seed)
         _check_classes(parts["train"].class_names, class_names)
         if datasets.fingerprint(parts["test"]) != card["test"]:
             raise UserError(
@@ -238,11 +237,17 @@ def training_photos(size: int, class_names: Sequence[str], card: dict[str, Any])
                 "ranges: set PHOTOS to their folder, or take float16."
             )
         return parts["train"].images
-    everything = load_photos(find_folder()[0], size)
+    everything = load_photos(Path(source(class_names, card)), size)
     _check_classes(everything.class_names, class_names)
     if card.get("part") == "all":  # of mobilenet.head
         return everything.images[:]
     return everything.images[split(everything, seed)["train"]]
+
+
+def source(class_names: Sequence[str], card: dict[str, Any]) -> str:
+    """Return where `training_photos` are looked for: a folder, or "cifar10"."""
+    downloaded = list(class_names) == datasets.CIFAR10 and not os.environ.get("PHOTOS")
+    return "cifar10" if "test" in card and downloaded else str(find_folder()[0])
 
 
 def _check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
@@ -271,6 +276,12 @@ def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None =
     share = len(data) / (4 * cost.totals(cost.count(model)).parameters)
     print(f"{out}: {quantize}, {len(data):,} bytes, {share:.1%} of the parameters in 32 bits")
     if quantize == "int8":
+        known = "test" in card  # then they are those that trained it
+        print(
+            f"It was calibrated with {min(MOST, len(photos))} photos of "
+            f"{source(names, card)}"
+            f"{'' if known else ': if others trained the model, set PHOTOS to their folder'}."
+        )
         print(
             f"It was tried with {_kernels(data)} kernels: others, as of other "
             "phones, round otherwise, and P near one half may differ by some hundredths."
@@ -283,14 +294,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command.Parser("python -m mobilenet.export", __doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, default=MODEL, help="a saved .keras file")
     parser.add_argument("--quantize", choices=KINDS, default="none", help=QUANTIZE)
-    parser.add_argument("--classes", metavar="NAMES", help=naming.CLASSES)
+    parser.add_argument("--classes", metavar="NAMES", type=naming.read_names, help=naming.CLASSES)
     parser.add_argument("--out", type=Path, help="a .tflite file (default: beside the model)")
     chosen = parser.parse_args(arguments)
     kind = "" if chosen.quantize == "none" else f"_{chosen.quantize}"
     out = chosen.out or chosen.model.parent / f"{chosen.model.stem}{kind}.tflite"
 
     def work() -> int:
-        return export(chosen.model, chosen.quantize, out, naming.read_names(chosen.classes))
+        return export(chosen.model, chosen.quantize, out, chosen.classes)
 
     return command.run(work)
 

@@ -3,6 +3,7 @@
 Nothing here needs TensorFlow.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,26 +15,41 @@ CLASSES = (
 )
 
 
-def read_names(said: str | None) -> list[str] | None:
-    """Names of classes from the option `--classes`: of a text file, a line each, or from a list
-    with commas. "0 cat" and "1 dog", as some programs number their lines, are cat and dog.
+def read_names(said: str) -> list[str]:
+    """Names of classes, a type for the option `--classes`: of a text file, a line each, or from a
+    list with commas. "0 cat" and "1 dog", as some programs number their lines, are cat and dog.
 
-    Raises UserError if the file cannot be read.
+    Raises argparse.ArgumentTypeError if the file cannot be read, or there are no two names.
     """
-    if said is None:
-        return None
-    if not said.endswith(".txt"):
-        return [name.strip() for name in said.split(",")]
+    names = _lines(said) if said.endswith(".txt") else [name.strip() for name in said.split(",")]
+    if wrong := _wrong(names):
+        raise argparse.ArgumentTypeError(wrong)
+    return names
+
+
+def _lines(file: str) -> list[str]:
     try:
-        lines = Path(said).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(
+            f"there is no file {file}: name another, or the classes with commas"
+        ) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{said} cannot be read: name a text file in UTF-8, a class a line.") from (
-            error
-        )
+        raise argparse.ArgumentTypeError(
+            f"{file} cannot be read: name a text file in UTF-8, a class a line"
+        ) from error
     lines = [line.strip() for line in lines if line.strip()]
     if all(line.split(" ", 1)[0] == str(i) and " " in line for i, line in enumerate(lines)):
         lines = [line.split(" ", 1)[1].strip() for line in lines]
     return lines
+
+
+def _wrong(names: Sequence[str]) -> str:
+    """What is wrong with names of classes, or ""."""
+    if len(set(names)) >= max(2, len(names)) and all(names):
+        return ""
+    shown = ", ".join(map(repr, names)) or "an empty file"
+    return f"it must name two classes or more, each by another name: {shown} does not"
 
 
 def named(path: Path, said: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
@@ -49,9 +65,6 @@ def named(path: Path, said: Sequence[str], asked: Sequence[str] | None) -> Seque
             f"{path} does not name its classes: name them in the order of its outputs by "
             "--classes, with commas or in a .txt file."
         )
-    if asked is not None and (len(set(asked)) < max(2, len(asked)) or not all(asked)):
-        raise UserError(
-            "--classes must name two classes or more, each by another name: "
-            f"{', '.join(map(repr, asked))} does not."
-        )
+    if asked is not None and (wrong := _wrong(asked)):
+        raise UserError(f"--classes: {wrong}.")
     return said or list(asked)

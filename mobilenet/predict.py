@@ -18,7 +18,7 @@ import numpy as np
 
 from mobilenet import BUILD, UserError, folders
 from mobilenet.command import Parser, run
-from mobilenet.decoding import read_photo
+from mobilenet.decoding import REASONS, read_photo, why_not
 from mobilenet.naming import CLASSES, read_names
 
 MODEL = BUILD / "fine_tuned.keras"
@@ -82,6 +82,19 @@ def answers(
     return classifier.compiled(network), names, network.input_shape[1]
 
 
+def read(path: Path | str, size: int) -> np.ndarray:
+    """A photo, as `read_photo` has it. The UserError of a kind of file that is not read says so, as
+    where it is found in a folder.
+    """
+    try:
+        return read_photo(path, size)
+    except UserError as error:
+        system = getattr(error.__cause__, "errno", None) is not None  # it is not there, say
+        if system or not why_not(str(path)) or not (why := REASONS.get(Path(path).suffix.lower())):
+            raise
+        raise UserError(f"{path} cannot be read as a photo: {why}.") from error.__cause__
+
+
 def predict(
     paths: list[Path], model: Path, classes: Sequence[str] | None = None
 ) -> Iterator[tuple[Path, dict[str, float] | UserError]]:
@@ -90,13 +103,13 @@ def predict(
     """
     compute, names, size = answers(model, classes)
 
-    def read(path: Path):
+    def read_or_error(path: Path):
         try:
-            return read_photo(path, size)
+            return read(path, size)
         except UserError as error:
             return error
 
-    for batch, photos in read_batches(paths, read):
+    for batch, photos in read_batches(paths, read_or_error):
         good = [photo for photo in photos if not isinstance(photo, UserError)]
         rows = iter(compute(np.stack(good)) if good else [])
         for path, photo in zip(batch, photos, strict=True):
@@ -117,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=MODEL,
         help="a .keras or .tflite file (default: the one fine-tuned last)",
     )
-    parser.add_argument("--classes", metavar="NAMES", help=CLASSES)
+    parser.add_argument("--classes", metavar="NAMES", type=read_names, help=CLASSES)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
         "--cluster", metavar="ADDRESS", help="work on a Ray cluster: HOST:PORT, or auto"
@@ -125,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        asked, names = find(options.paths), read_names(options.classes)
+        asked, names = find(options.paths), options.classes
         if options.cluster is None:
             return _tell(asked, predict(asked.photos, options.model, names), options.json)
         from mobilenet import cluster

@@ -41,7 +41,21 @@ WEIGHED = {"Conv2D", "DepthwiseConv2D", "BatchNormalization", "Dense"}
 
 
 class Refused(Exception):
-    """A file holds what none of this project does; the text says what and follows its name."""
+    """A file holds what none of this project does; the text says what and follows its name. todo:
+    what its user can do.
+    """
+
+    todo = "take one that this project saved"
+
+
+class UnknownLayer(Refused):
+    """A network holds a layer that is not let through, perhaps of an honest model."""
+
+    todo = (
+        "of a .keras file, which can run code, only these layers are opened: "
+        f"{', '.join(LAYERS.split())} and {', '.join(AUGMENTATION)}; convert others to .tflite, "
+        "which predict and evaluate take (docs/commands.md says how)"
+    )
 
 
 def check_classifier(path: Path) -> dict[str, Any]:
@@ -101,7 +115,7 @@ def check_config(config: Any) -> int:
     for one in objects:
         kind = (one.get("module"), one["class_name"])
         if kind not in KINDS or one.get("registered_name") not in (None, one["class_name"]):
-            raise Refused(f"holds a layer or function of the kind {str(kind[1])[:60]!a}")
+            raise UnknownLayer(f"holds a layer or function of the kind {str(kind[1])[:60]!a}")
     kinds = [one["class_name"] for one in objects]
     if any(kinds.count(kind) > most for kind, most in MODELS.items()) or any(
         len(one.get("inbound_nodes", ())) > 1 or one.get("lora_rank") for one in dicts

@@ -86,7 +86,7 @@ def touching() -> dict:
 KINDS["pickle"] = lambda path: path.write_bytes(pickle.dumps(Canary())), DAMAGED
 KINDS["text"] = lambda path: path.write_text("no model"), DAMAGED
 KINDS["no bytes"] = lambda path: path.write_bytes(b""), DAMAGED
-KINDS["folder"] = lambda path: (path.unlink(), path.mkdir()), "There is no model"
+KINDS["folder"] = lambda path: (path.unlink(), path.mkdir()), "is a folder: name a"
 KINDS["../"] = with_member("../evil.txt", b"x"), "holds '../evil.txt'"
 KINDS["absolute name"] = with_member("/tmp/evil.txt", b"x"), "holds '/tmp/evil.txt'"
 KINDS["assets"] = with_member("assets/vocabulary.txt", b"x"), "holds 'assets/vocabulary.txt'"
@@ -326,9 +326,9 @@ KINDS["of another project"] = (
     plain((32, 32, 3), keras.layers.MaxPooling2D()),
     foreign("MaxPooling2D"),
 )
-KINDS["photos that are not square"] = plain((32, 48, 3)), "takes no square photos"
-KINDS["photos that are grey"] = plain((32, 32, 1)), "takes no square photos"
-KINDS["photos of any size"] = plain((None, None, 3)), "takes no square photos"
+KINDS["photos that are not square"] = plain((32, 48, 3)), "takes photos of 48 × 32 pixels"
+KINDS["photos that are grey"] = plain((32, 32, 1)), "takes photos with 1 channel,"
+KINDS["photos of any size"] = plain((None, None, 3)), "takes photos of any size"
 
 # --- The names of the classes ---
 

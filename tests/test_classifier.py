@@ -276,6 +276,21 @@ def test_a_photo_that_is_not_read_counts_and_what_is_none_does_not(
         assert said.err.startswith("Passed over: 1 ")
 
 
+def test_a_named_file_of_a_kind_that_is_not_read(tmp_path):
+    for name, reason in (("x.jxl", "JPEG XL is not read"), ("x.CR2", "RAW"), ("x.txt", "no JPEG")):
+        (tmp_path / name).write_bytes(b"no photo")
+        with pytest.raises(UserError, match=reason) as raised:
+            predict.read(tmp_path / name, SIZE)
+        assert one_sentence(raised.value)
+    with pytest.raises(UserError, match="it is not there"):
+        predict.read(tmp_path / "nowhere.jxl", SIZE)
+    write(tmp_path, draw(1))
+    photo = next(tmp_path.glob("*/*.png"))
+    expected = predict.read(photo, SIZE)
+    photo = photo.rename(tmp_path / "photo.jxl")
+    assert (predict.read(photo, SIZE) == expected).all(), "whatever it is called"
+
+
 def test_files_in_the_order_they_are_named(folder, light_classifier, capsys):
     paths = [str(folder / "class b" / "004.png"), str(folder / "class a" / "000.png")]
     assert predict.main([*paths, "--model", str(light_classifier)]) == 0

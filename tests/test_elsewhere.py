@@ -15,8 +15,10 @@ from mobilenet import (
     classifier,
     elsewhere,
     elsewhere_litert,
+    evaluate,
     export,
     litert,
+    metrics,
     naming,
     phone_labels,
     predict,
@@ -106,7 +108,26 @@ def test_a_litert_file_that_says_too_little(short, tmp_path):
     with quiet():
         model = keras.Model(short.model.input, layers.Dense(2)(pooled))
         path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    refusal("does not scale them", litert.load, path, classes=NAMES)
+    refusal("no scaling is seen", litert.load, path, classes=NAMES)
+
+
+@pytest.mark.device
+def test_a_network_of_other_layers_that_takes_bytes(tmp_path):
+    """As docs/commands.md says; the converter merges the scaling into the convolution."""
+    path, photos = tmp_path / "model.tflite", draw(2).images
+    first = [keras.Input((SIZE, SIZE, 3)), layers.RandomFlip(), layers.Rescaling(1 / 255)]
+    more = [layers.Conv2D(2, 3), layers.MaxPooling2D(), layers.Flatten(), layers.Dense(2)]
+    model = keras.Sequential([*first, *more])
+    photo = keras.Input(model.input_shape[1:], dtype="uint8")
+    answer = model(keras.ops.cast(photo, "float32"), training=False)
+    for one, opened in ((model, False), (keras.Model(photo, answer), True)):
+        with quiet():
+            path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(one).convert())
+        if not opened:
+            refusal("no scaling is seen", litert.load, path, classes=NAMES)
+    logits = model(photos.astype(np.float32), training=False).numpy()
+    found = litert.load(path, classes=NAMES)[0](photos)
+    assert found == pytest.approx(metrics.probabilities(logits), abs=1e-5)
 
 
 def test_it_is_exported(short, head, answers, tmp_path):
@@ -138,6 +159,11 @@ def small(*more, units: int = 1, **options):
     return keras.Model(photo, layers.Dense(units, **options)(x))
 
 
+def two_answers():
+    model = small(layers.Rescaling(1 / 255))
+    return keras.Model(model.input, [model.output, model.output])
+
+
 @pytest.mark.parametrize(
     ("model", "names", "said"),
     [
@@ -153,6 +179,13 @@ def small(*more, units: int = 1, **options):
             "abc",
             "ends in sigmoid",
         ),
+        (
+            lambda: small(layers.Rescaling(1 / 255), activation="tanh"),
+            NAMES,
+            "ends in tanh with 1 ",
+        ),
+        (lambda: small(layers.MaxPooling2D()), NAMES, "'MaxPooling2D', and is not opened: of a"),
+        (two_answers, NAMES, "has 1 and 2 as its numbers of inputs and outputs"),
         (lambda: small(lambda x: x / np.full((32, 32, 3), 255.0)), NAMES, "__numpy__"),
         (lambda: small(lambda x: 255.0 / x), NAMES, "calculates"),
     ],
@@ -187,6 +220,10 @@ def test_a_saved_model_and_an_old_file(tmp_path):
     (tmp_path / "x.h5").touch()
     refusal("is a SavedModel of TensorFlow", classifier.load, tmp_path / "folder")
     refusal("save it again by", classifier.load, tmp_path / "x.h5")
+    refusal("is a folder", classifier.load, tmp_path)
+    for name, said in (("x.weights.h5", "without their network"), ("x.onnx", "convert it to")):
+        (tmp_path / name).touch()
+        refusal(said, classifier.load, tmp_path / name)
 
 
 # --- Other versions of Keras ---
@@ -237,7 +274,7 @@ def test_versions_are_named(light_classifier, tmp_path):
 words = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=","), min_size=1)
 
 
-@given(names=st.lists(words, min_size=2, max_size=5))
+@given(names=st.lists(words, min_size=2, max_size=5, unique=True))
 def test_names_of_an_option_and_of_a_file(names, tmp_path_factory):
     if not names[-1].endswith(".txt"):
         assert naming.read_names(", ".join(names)) == names
@@ -248,14 +285,34 @@ def test_names_of_an_option_and_of_a_file(names, tmp_path_factory):
         assert naming.read_names(str(file)) == names
 
 
-def test_a_file_of_names_that_is_not_there(tmp_path):
-    assert naming.read_names(None) is None
-    refusal("cannot be read", naming.read_names, str(tmp_path / "no.txt"))
+@pytest.mark.parametrize("command", [predict, evaluate, export])
+def test_names_that_are_none_are_a_wrong_option(command, tmp_path, capsys):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xff")
+    for option, says in (
+        ("cat", "'cat' does not"),
+        ("cat,,dog", "two classes or more"),
+        (tmp_path / "no.txt", "there is no file"),
+        (tmp_path / "bytes.txt", "cannot be read"),
+        (tmp_path / "empty.txt", "an empty file does not"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            command.main(["model.keras", "--classes", str(option)])
+        said = capsys.readouterr().err
+        assert left.value.code == 2
+        assert says in said
+        assert one_sentence(said[:-1])
 
 
 @pytest.mark.parametrize(
     ("end", "says"),
-    [(layers.Dense(2), "does not scale"), (layers.Dense(3, activation="sigmoid"), "no choice")],
+    [
+        (layers.Dense(2), "does not scale"),
+        (layers.Dense(3, activation="sigmoid"), "no choice"),
+        (layers.Dense(2, activation="relu"), "ends in relu"),
+        (keras.Sequential([layers.Dense(2, activation="tanh"), layers.Dropout(0.5)]), "tanh"),
+        (keras.Sequential([layers.Dense(2), layers.ReLU()]), "ends in relu"),
+    ],
 )
 def test_what_nothing_is_known_of_is_refused(end, says):
     first = [] if says == "does not scale" else [layers.Rescaling(1 / 255)]

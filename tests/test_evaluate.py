@@ -97,8 +97,8 @@ def test_own_test_photos_are_counted_whole(model, tmp_path, capsys):
     write(tmp_path / "all", new)
     text = said(capsys, path, "--data", tmp_path / "all")
     assert counted(text) == 6
-    assert "None of them trained" in text
-    assert "3 photos of 'class c', a class that the model lacks, are counted apart" in text
+    assert "None of these files trained or validated it. A training photo that was saved" in text
+    assert "Counted apart: 3 photos of 'class c', a class that the model lacks" in text
     shutil.rmtree(tmp_path / "all" / "class c")
     shutil.rmtree(tmp_path / "all" / "class b")
     text = said(capsys, path, "--data", tmp_path / "all")
@@ -107,6 +107,27 @@ def test_own_test_photos_are_counted_whole(model, tmp_path, capsys):
     (tmp_path / "all" / "class a").rename(tmp_path / "all" / "class x")
     text = said(capsys, path, "--data", tmp_path / "all", code=1)
     assert "class folders" in text or "class b" in text
+
+
+def test_of_a_given_split_the_test_part_is_counted(assembled, tmp_path, capsys):
+    for part, count in (("train", 4), ("val", 2), ("test", 3)):
+        write(tmp_path / "data" / part, draw(count, seed=count))
+    path = tmp_path / "model.keras"
+    for about in (
+        {},
+        {"learned": {"train": 16 * "0"}},
+    ):  # it says nothing, or was trained on others
+        classifier.save(path, assembled, ("class a", "class b"), **about)
+        text = said(capsys, path, "--data", tmp_path / "data")
+        assert counted(text) == 6
+        assert "The split is the one given: train/, val/ and test/" in text
+        assert "Counted: its test part alone, 6 photos" in text
+    assert counted(said(capsys, path, "--data", tmp_path / "data", "--all")) == 18
+
+
+def test_a_folder_of_one_class(model, folder, capsys):
+    text = said(capsys, model[0], "--data", folder / "class a", code=1)
+    assert f"name the folder above it, {folder}" in text
 
 
 def test_a_card_of_before(folder, assembled, tmp_path, capsys):
@@ -118,6 +139,7 @@ def test_a_card_of_before(folder, assembled, tmp_path, capsys):
     classifier.save(path, assembled, names)
     text = said(capsys, path, "--data", folder)
     assert (counted(text), "does not say which photos" in text) == (30, True)
+    assert "does not say which photos" in said(capsys, path, "--data", folder, "--seed", "1")
     everything = photos.load_photos(folder, SIZE)
     for learned in (None, {"train": 1}, {}, []):
         assert classifier.learned({"learned": learned}, everything) is None

@@ -261,7 +261,7 @@ def calibrated(model: Path, folder: Path, asked, monkeypatch) -> np.ndarray:
     return asked.pop()
 
 
-def test_the_photos_are_those_of_the_training(short, asked, tmp_path, monkeypatch):
+def test_the_photos_are_those_of_the_training(short, asked, tmp_path, monkeypatch, capsys):
     folder = write(tmp_path / "photos", draw(30))
     everything = photos.load_photos(folder, SIZE)
     names = everything.class_names
@@ -280,12 +280,15 @@ def test_the_photos_are_those_of_the_training(short, asked, tmp_path, monkeypatc
     classifier.save(tmp_path / "all.keras", model, names, part="all")
     whole = calibrated(tmp_path / "all.keras", folder, asked, monkeypatch)
     assert np.array_equal(whole, everything.images[:]), "mobilenet.head solved it on all"
+    assert f"with 60 photos of {folder}: if others trained" in capsys.readouterr().out
 
 
-def test_the_photos_of_a_run(run, asked, monkeypatch):
+def test_the_photos_of_a_run(run, asked, monkeypatch, capsys):
     path, folder = run
     learned = datasets.load(str(folder), 32, 0)["train"].images
     assert np.array_equal(calibrated(path, folder, asked, monkeypatch), learned)
+    said = f"It was calibrated with {min(export.MOST, len(learned))} photos of {folder}.\n"
+    assert said in capsys.readouterr().out
 
 
 @device

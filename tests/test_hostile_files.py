@@ -77,7 +77,7 @@ def test_an_old_file_that_runs_code_is_refused(suffix, light_classifier, tmp_pat
     keras.Model(inputs, outputs).save(tmp_path / "old.h5")
     canary.unlink()
     path.write_bytes((tmp_path / "old.h5").read_bytes() + light_classifier.read_bytes())
-    with pytest.raises(UserError, match=r"is no \.keras file") as raised:
+    with pytest.raises(UserError, match=r"is no \.keras|holds weights|is neither") as raised:
         classifier.load(path)
     assert one_sentence(raised.value)
     shutil.copy(tmp_path / "old.h5", tmp_path / "new.keras")

@@ -386,7 +386,7 @@ def test_evaluating(whole, undisturbed, data, tmp_path, capsys):
     more = write(tmp_path / "more", draw(61, classes=3, size=32))
     assert evaluate.main([str(model), "--data", str(more)]) == 0
     said = capsys.readouterr().out
-    assert "None of them trained or validated it" in said
+    assert "None of these files trained or validated it" in said
     assert "of 183 right" in said
     other = write(tmp_path / "other", draw(10, size=32))
     for path in other.iterdir():
