@@ -32,6 +32,9 @@ TABLES = {
     "the other way round": "category,image\ncat,1.jpg\ndog,2.jpg\ncat,3.png\ndog,4.png\n",
     "without suffixes": "id,breed\n1,cat\n2,dog\n3,cat\n4,dog\n",
     "semicolons": ROWS.replace(",", ";"),
+    "bars": "file|class\n" + ROWS.replace(",", "|"),
+    "Excel's first line": "sep=;\r\n" + ROWS.replace(",", ";"),
+    "Excel's first line, a header": "sep=|\nfile|class\n" + ROWS.replace(",", "|"),
     "tabs": ROWS.replace(",", "\t"),
     "folders of elsewhere": "path,label\n"
     + "".join(f"data/all/{one.rpartition('/')[2]},{name}\n" for one, name in WHOLE.items()),
@@ -66,6 +69,53 @@ def test_of_any_table_each_row_and_photo_is_used_or_named(classes, gone):
         return
     assert found.classes == {file: name for file, name in classes.items() if name}
     assert {file for file, _ in found.left_out} == gone | {f for f in classes if not classes[f]}
+
+
+def encoded(content, photos=PHOTOS):
+    found = [*(Found(photo, "") for photo in photos), Found("labels.csv", "no photo by its name")]
+    return tables.find("The folder", found, lambda one: content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_table_may_be_saved_by_excel(encoding):
+    text = "file;class\r\nbébé.jpg;Bär\r\n2.jpg;Köter\r\n"
+    found = encoded(text.encode(encoding), ["bébé.jpg", "2.jpg"])
+    assert found.classes == {"bébé.jpg": "Bär", "2.jpg": "Köter"}
+    assert ("cp1252" in found.said) == (encoding == "cp1252")
+    assert one_sentence(found.said)
+
+
+def test_a_file_of_another_encoding_is_found():
+    photo = "b\udce9.jpg"  # as a name in Latin-1 is read
+    found = encoded("bé.jpg,Bär\n2.jpg,dog\n".encode("latin-1"), [photo, "2.jpg"])
+    assert found.classes == {photo: "Bär", "2.jpg": "dog"}
+
+
+@given(st.binary(max_size=8))
+def test_no_class_name_holds_what_cannot_be_written(name):
+    found = encoded(b"file,class\n1.jpg,a" + bytes(set(name) - {*b'",\r\n'}) + b"\n")
+    assert "".join(found.classes.values()).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROWS.replace("jpg", "JPG").replace("sub", "Sub"),
+        ROWS.replace("jpg", "png"),
+        "file,class\n" + ROWS.replace("2.jpg", "2.JPEG"),
+    ],
+)
+def test_names_of_other_case_or_suffix_are_found_and_said(text):
+    found = read(text)
+    assert (found.classes, found.left_out) == (WHOLE, [])
+    assert "in case, suffix or spelling" in found.said
+    assert one_sentence(found.said)
+
+
+def test_what_is_named_just_so_is_not_meant_by_another_name():
+    found = read("1.jpg,cat\n1.png,dog\nA.jpg,dog\n", ["1.jpg", "a.jpg", "b/a.jpg"])
+    assert found.classes == {"1.jpg": "cat", "a.jpg": "dog"}
+    assert dict(found.left_out) == {"1.png": "labels.csv names it, and no photo is called so"}
 
 
 def test_rows_that_do_not_fit_are_named():
