@@ -14,15 +14,8 @@ from typing import Any, NamedTuple
 
 from mobilenet import UserError, tables
 from mobilenet.decoding import NO_PHOTO
-from mobilenet.folders import FOLDER, HIDDEN, Found, is_meant
+from mobilenet.folders import FOLDER, HIDDEN, PARTS, Found, is_meant, part_called, told
 
-PARTS = ("train", "val", "test")
-# What the folders of a split are called, in small letters: their part.
-CALLED = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 HOMELESS = "it lies in no class folder"
 
 
@@ -141,7 +134,7 @@ def lay_out(what: str, paths: Iterable[tuple[str, bool]], known: Sequence[str] =
     tree = _tree(paths)
     base = _base(tree, known)
     names = tree.holding(base)
-    parts = {name: CALLED[name.lower()] for name in names if name.lower() in CALLED}
+    parts = {name: part for name in names if (part := part_called(name))}
     others = [name for name in names if name not in parts]
     trains = [name for name, part in parts.items() if part == "train"]
     # A class may be called train: then its photos lie in it, or no other part is beside it.
@@ -198,23 +191,38 @@ def labelled(
     meant = [one for one in found if is_meant(one.why)]
     classes = {one.path: place for one in meant if (place := layout.place(one.path))}
     names, said, homeless, depth = layout.names, layout.said(), HOMELESS, layout.depth
+    table = None
     held = {name for _, name in classes.values()}
     # Folders called train and test are no classes, whatever is in them.
-    unlike = not layout.parts and len(held) > 1 and all(name.lower() in CALLED for name in held)
+    unlike = not layout.parts and len(held) > 1 and all(map(part_called, held))
     if len(held) < (1 if known else 2) or unlike:
-        if table := tables.find(what, found, read):
-            classes = {path: ("", name) for path, name in table.classes.items()}
+        table = tables.find(what, found, read)
+        if table and table.classes:
+            classes = {path: (table.parts.get(path, ""), n) for path, n in table.classes.items()}
             names, said, depth = sorted(set(table.classes.values())), (table.said,), 0
             homeless = "the table of classes does not name it"
             beside = [(path, why) for path, why in beside if path != table.path]
             beside = table.left_out + beside
         elif unlike:
-            raise UserError(
+            there = (
                 f"{what} holds {' and '.join(f'{name}/' for name in sorted(held))} without class "
-                "folders in them: put the photos of each class into a folder of its name."
             )
+            if table:
+                raise UserError(f"{there}folders in them, and {table.said}")
+            raise UserError(
+                f"{there}folders in them: put the photos of each class into a folder of its name."
+            )
+    elif unused := [path for path, _ in beside if tables.is_table_of_classes(path)]:
+        are = "is" if len(unused) == 1 else "are"
+        said = (*said, f"The folders name the classes; {told(unused)} {are} not used.")
     if len(names) < (1 if known else 2):
-        there = f"one class folder, {names[0]!r}" if names else "no class folders"
+        some = layout.names
+        there = f"one class folder, {some[0]!r}" if some else "no class folders"
+        if table:
+            why = table.said
+            if names and table.classes:
+                why = f"{tables.shown_path(table.path)} names one class, {names[0]!r}: two are needed."
+            raise UserError(f"{what} holds {there}, and {why}")
         raise UserError(
             f"{what} holds {there}: it needs two or more, one a class, or a table, labels.csv, "
             "with the columns file and class."

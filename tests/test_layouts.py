@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import utils
 from mobilenet import UserError, layouts, photos, review, training
 from mobilenet.decoding import why_not
-from mobilenet.folders import FOLDER, HIDDEN, Found, is_hidden
+from mobilenet.folders import FOLDER, HIDDEN, Found, is_hidden, part_called
 from mobilenet.photos import PARTS, load_photos
 
 SIZE = 32
@@ -227,7 +227,7 @@ def test_of_any_tree_every_file_is_used_or_named_or_hidden(paths):
     for photo in set_.photos:
         steps = photo.path.split("/")
         assert steps[set_.depth] == photo.name
-        assert not photo.part or layouts.CALLED[steps[set_.depth - 1]] == photo.part
+        assert not photo.part or part_called(steps[set_.depth - 1]) == photo.part
 
 
 @given(st.sets(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), min_size=2))
