@@ -179,6 +179,16 @@ def _parts_within(tree: _Tree, base: str) -> dict[str, str]:
     return parts if len(set(parts.values())) > 1 else {}
 
 
+def _parts_unused(layout: Layout, photos: Iterable[str]) -> str:
+    """Two folders in class folders that are called as parts of a split, in words; else ""."""
+    parts = {}
+    for path in photos:
+        name, *folders, _ = path[len(layout.base) :].split("/")
+        if folders and (part := part_called(folders[0])):
+            parts.setdefault(part, f"{name}/{folders[0]}/")
+    return " and ".join([*parts.values()][:2]) if len(parts) > 1 else ""
+
+
 def _base(tree: _Tree, known: Sequence[str]) -> str:
     """The folder in which there are several: "", or the first on a way of only folders, if no
     photos lie beside them.
@@ -267,9 +277,15 @@ def labelled(
                 f"{there} without class folders in them: put the photos of each class into a "
                 "folder of its name."
             )
-    elif unused := [path for path, _ in beside if tables.is_table_of_classes(path)]:
-        are = "is" if len(unused) == 1 else "are"
-        said = (*said, f"The folders name the classes; {told(unused)} {are} not used.")
+    else:
+        if unused := [path for path, _ in beside if tables.is_table_of_classes(path)]:
+            are = "is" if len(unused) == 1 else "are"
+            said = (*said, f"The folders name the classes; {told(unused)} {are} not used.")
+        if not layout.parts and (two := _parts_unused(layout, classes)):
+            said = (
+                *said,
+                f"No split is given: {two} are not in each class folder, or not alone there.",
+            )
     if len(names) < (1 if known else 2):
         some = layout.names
         there = f"one class folder, {some[0]!r}" if some else "no class folders"

@@ -257,7 +257,7 @@ def _table(path: str, table: _Rows, exact: Finder, loose: Finder, western: bool)
         said.append("it is not UTF-8, and was read as Western text (cp1252)")
     if other:
         names = "1 name in it differs" if other == 1 else f"{other} names in it differ"
-        said.append(f"{names} from the file's in case, suffix or spelling")
+        said.append(f"{names} from what is there in case, suffix or spelling")
     return Table(path, classes, parts, list(left_out.items()), f"{'; '.join(said)}.")
 
 
@@ -271,4 +271,4 @@ def _parts(cells: dict[str, str], column: str) -> tuple[dict[str, str], str]:
         return {}, f"its column {column!r} is not used, for it names no {missing[0]} photo"
     *some, last = (part for part in PARTS if part in parts.values())
     val = "" if "val" in some else ", and val is dealt from train"
-    return parts, f"so is the split, {', '.join(some)} and {last}{val}"
+    return parts, f"the split is that of its column {column!r}, {', '.join(some)} and {last}{val}"

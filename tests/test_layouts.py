@@ -205,6 +205,9 @@ def test_a_split_in_each_class_folder_is_used(base):
 def test_folders_called_so_in_one_class_are_no_split():
     set_ = labelled(["cat/train/1.jpg", "cat/test/1.jpg", "dog/1.jpg"])
     assert {photo.part for photo in set_.photos} == {""}
+    (said,) = set_.said
+    assert said.startswith("No split is given: cat/test/ and cat/train/ are not in each")
+    assert one_sentence(said)
 
 
 def test_a_folder_of_other_files_beside_the_photos_is_no_class():

@@ -186,7 +186,7 @@ SPLIT = "file,class,split\n1.jpg,cat,train\n2.jpg,dog,{}\n3.png,cat,Test\n4.png,
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (SPLIT.format("valid"), "so is the split, train, val and test."),
+        (SPLIT.format("valid"), "the split is that of its column 'split', train, val and test."),
         (SPLIT.format("train").replace("class", "animal"), "train and test, and val is dealt"),
     ],
 )
