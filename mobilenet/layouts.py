@@ -223,7 +223,7 @@ def _check_whole(what: str, layout: Layout, photos: Iterable[Found]) -> None:
     if "train" in missing:
         raise UserError(f"{what} holds a test part but no train/ in its class folders: add it.")
     alone = "name the folder of the train photos alone to have it split."
-    firsts = (one.path[len(layout.base) :].split("/")[0] for one in photos)
+    firsts = (one.path.removeprefix(layout.base).split("/")[0] for one in photos)
     if not layout.within and (flat := next((n for n in firsts if part_called(n) == "test"), "")):
         raise UserError(
             f"{what} holds {flat}/ without class folders in it: put its photos into a folder for "
@@ -231,6 +231,32 @@ def _check_whole(what: str, layout: Layout, photos: Iterable[Found]) -> None:
         )
     val = "call the val photos test, or " if "val" in layout.parts.values() else ""
     raise UserError(f"{what} holds train photos but none in class folders of test/: {val}{alone}")
+
+
+def _why_no_split(held: Iterable[str], deep: bool, table: tables.Table | None, known: bool) -> str:
+    """What is wrong with folders of parts. deep: whether there are folders in them."""
+    there = " and ".join(f"{name}/" for name in sorted(held))
+    if deep and "train" not in map(part_called, held):
+        todo = "name one of them." if known else "add train/, or call one of them train."
+        return f"{there} but no train/: {todo}"
+    there += " without class folders in them"
+    if table:
+        return f"{there}, and {table.said}"
+    return f"{there}: put the photos of each class into a folder of its name."
+
+
+def _why_no_classes(folders: list[str], names: list[str], table: tables.Table | None) -> str:
+    """What is wrong with fewer than two classes. folders: that are there; names: of classes."""
+    there = f"one class folder, {folders[0]!r}" if folders else "no class folders"
+    if table and table.classes:
+        shown = tables.shown_path(table.path)
+        return f"{there}, and {shown} names one class, {names[0]!r}: two are needed."
+    if table:
+        return f"{there}, and {table.said}"
+    return (
+        f"{there}: it needs two or more, one a class, or a table, labels.csv, with the columns "
+        "file and class."
+    )
 
 
 def labelled(
@@ -266,39 +292,17 @@ def labelled(
             beside = [(path, why) for path, why in beside if path != table.path]
             beside = table.left_out + beside
         elif unlike:
-            there = f"{what} holds {' and '.join(f'{name}/' for name in sorted(held))}"
             deep = any(path[len(layout.base) :].count("/") > 1 for path in classes)
-            if deep and "train" not in map(part_called, held):
-                todo = "name one of them." if known else "add train/, or call one of them train."
-                raise UserError(f"{there} but no train/: {todo}")
-            if table:
-                raise UserError(f"{there} without class folders in them, and {table.said}")
-            raise UserError(
-                f"{there} without class folders in them: put the photos of each class into a "
-                "folder of its name."
-            )
+            raise UserError(f"{what} holds {_why_no_split(held, deep, table, bool(known))}")
     else:
         if unused := [path for path, _ in beside if tables.is_table_of_classes(path)]:
             are = "is" if len(unused) == 1 else "are"
             said = (*said, f"The folders name the classes; {told(unused)} {are} not used.")
         if not layout.parts and (two := _parts_unused(layout, classes)):
-            said = (
-                *said,
-                f"No split is given: {two} are not in each class folder, or not alone there.",
-            )
+            why = f"{two} are not in each class folder, or not alone there"
+            said = (*said, f"No split is given: {why}.")
     if len(names) < (1 if known else 2):
-        some = layout.names
-        there = f"one class folder, {some[0]!r}" if some else "no class folders"
-        if table:
-            why = table.said
-            if names and table.classes:
-                shown = tables.shown_path(table.path)
-                why = f"{shown} names one class, {names[0]!r}: two are needed."
-            raise UserError(f"{what} holds {there}, and {why}")
-        raise UserError(
-            f"{what} holds {there}: it needs two or more, one a class, or a table, labels.csv, "
-            "with the columns file and class."
-        )
+        raise UserError(f"{what} holds {_why_no_classes(layout.names, names, table)}")
     listed = {path for path, _ in beside}
     photos, left_out = [], []
     for path, why, at in meant:
