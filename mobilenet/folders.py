@@ -8,6 +8,7 @@ file.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,13 @@ from mobilenet.decoding import NO_PHOTO, reason_of, why_not
 HIDDEN, FOLDER = "hidden", "a folder"  # why something that is found is no file to speak of
 NO_FILE = f"{NO_PHOTO} but a link, a pipe, a socket or a device"
 LEFT = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # by archivers and Windows
+PARTS = ("train", "val", "test")  # of a split
+CALLED = re.compile(
+    r"(?:(?:images?|photos?|data|dataset|set)[ _-]?)?"
+    r"(?:(train(?:ing)?)|(val(?:id(?:ation)?)?)|(test(?:ing)?))"
+    r"(?:[ _-]?(?:images?|photos?|data|dataset|set))?",
+    re.IGNORECASE,
+)
 SHOWN = 10  # files of a kind that are named
 
 
@@ -35,6 +43,12 @@ class Found(NamedTuple):
 
 def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in LEFT
+
+
+def part_called(name: str) -> str:
+    """The part of a split that a folder of this name is, as "val" for Validation_set, or ""."""
+    called = CALLED.fullmatch(name)
+    return PARTS[called.lastindex - 1] if called else ""
 
 
 def is_meant(why: str) -> bool:

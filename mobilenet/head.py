@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import BUILD, UserError, layouts, parts, review
+from mobilenet import BUILD, UserError, parts, review
 from mobilenet.command import Parser, run
 from mobilenet.files import try_out
+from mobilenet.folders import part_called
 from mobilenet.photos import FEWEST, ordered
 from mobilenet.progress import ahead, progress
 
@@ -247,7 +248,7 @@ def _class_names(out: Path) -> tuple[str, ...]:
             f"{out} holds photos without a label: put each into a folder of its class, and run "
             "`python -m mobilenet.extract` again."
         )
-    if all(name.lower() in layouts.CALLED for name in names) and len(names) > 1:
+    if all(map(part_called, names)) and len(names) > 1:
         raise UserError(
             f"{out} holds photos with the labels {', '.join(sorted(names))}, which are no classes: "
             "put the photos of each class into a folder of its name, and run "

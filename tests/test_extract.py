@@ -151,7 +151,7 @@ class TestRows:
             "archive/test/cat/old/c.png": "cat",
             "top.png": None,
         }
-        assert said[0] == "The photos are in archive/, the only folder there."
+        assert said[0] == "The photos are in archive/, the only folder with photos."
         assert said[1].startswith("The split is the one given: train/ and test/; ")
 
     def test_what_is_not_read_by_its_name_is_counted(self, backbone, folder, tmp_path, monkeypatch):

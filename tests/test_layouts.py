@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import utils
 from mobilenet import UserError, datasets, layouts, photos, review, training
 from mobilenet.decoding import why_not
-from mobilenet.folders import FOLDER, HIDDEN, Found, is_hidden
+from mobilenet.folders import FOLDER, HIDDEN, Found, is_hidden, part_called
 from mobilenet.photos import PARTS, load_photos
 
 SIZE = 32
@@ -42,6 +42,8 @@ class TestGivenSplit:
             ("train", "val", "test"),
             ("train", "valid", "test"),
             ("Training", "Validation", "Testing"),
+            ("train_set", "valset", "Test-Set"),
+            ("images_train", "val_images", "testdata"),
         ],
     )
     def test_is_used_and_said(self, names, tmp_path):
@@ -120,7 +122,7 @@ class TestOneFolder:
         loaded = load_photos(tmp_path / "pets", SIZE)
         assert loaded.files == tuple(f"archive/images/{file}" for file in plain.files)
         assert loaded.class_names == plain.class_names
-        assert loaded.said == ("The photos are in archive/images/, the only folder there.",)
+        assert loaded.said == ("The photos are in archive/images/, the only folder with photos.",)
         assert loaded.hidden == 1
         parts, other = (photos.split(one, 3) for one in (loaded, plain))
         assert all((parts[part] == other[part]).all() for part in PARTS)
@@ -184,6 +186,61 @@ def test_a_part_without_class_folders_is_none():
     assert "the val part is dealt from train/" in set_.said[0]
 
 
+def labelled(files, known=()):
+    return layouts.labelled("The folder", list(found_of(files)), lambda one: b"", known)
+
+
+@pytest.mark.parametrize("base", ["", "archive/"])
+def test_a_split_in_each_class_folder_is_used(base):
+    steps = [(name, part) for name in ("cat", "dog") for part in ("train", "valid", "test")]
+    set_ = labelled([f"{base}{name}/{part}/old/1.jpg" for name, part in steps])
+    assert set_.names == ["cat", "dog"]
+    assert {photo.part for photo in set_.photos} == set(PARTS)
+    for photo in set_.photos:
+        assert photo.path.startswith(f"{base}{photo.name}/{photo.part}")
+        assert photo.path.split("/")[set_.depth] == photo.name
+    assert set_.said[-1] == "The split is the one given: train/, valid/ and test/ of each class."
+
+
+def test_folders_called_so_in_one_class_are_no_split():
+    set_ = labelled(["cat/train/1.jpg", "cat/test/1.jpg", "dog/1.jpg"])
+    assert {photo.part for photo in set_.photos} == {""}
+    (said,) = set_.said
+    assert said.startswith("No split is given: cat/test/ and cat/train/ are not in each")
+    assert one_sentence(said)
+
+
+def test_a_folder_of_other_files_beside_the_photos_is_no_class():
+    files = ["images/cat/1.jpg", "images/dog/1.jpg", "annotations/cat/1.xml", "notes/x.txt"]
+    set_ = labelled(files)
+    assert set_.names == ["cat", "dog"]
+    assert set_.said == ("The photos are in images/, the only folder with photos.",)
+    assert len(set_.left_out) == 2
+
+
+def test_an_empty_folder_is_a_class():
+    found = [Found("dog", FOLDER), *found_of(["cat/old/1.jpg", "cat/new/1.jpg"])]
+    assert layouts.labelled("The folder", found, lambda one: b"").names == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["val/a/1.jpg", "val/b/1.jpg", "test/a/1.jpg", "test/b/1.jpg"], "test/ and val/ but no t"),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"], "holds test/ without class folders in"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], "of test/: name the folder of the train"),
+        (["train/a/1.jpg", "val/a/1.jpg"], "of test/: call the val photos test, or name"),
+        (["a/train/1.jpg", "a/val/1.jpg", "b/train/1.jpg"], "of test/: call the val photos test"),
+        (["a/test/1.jpg", "a/val/1.jpg", "b/test/1.jpg"], "no train/ in its class folders"),
+    ],
+)
+def test_what_a_split_lacks_is_said(files, said):
+    with pytest.raises(UserError) as raised:
+        labelled(files)
+    assert said in str(raised.value)
+    assert one_sentence(raised.value)
+
+
 # --- Any tree ---
 
 STEPS = st.sampled_from(["train", "val", "test", "a", "b", "archive", ".x"])
@@ -227,7 +284,8 @@ def test_of_any_tree_every_file_is_used_or_named_or_hidden(paths):
     for photo in set_.photos:
         steps = photo.path.split("/")
         assert steps[set_.depth] == photo.name
-        assert not photo.part or layouts.CALLED[steps[set_.depth - 1]] == photo.part
+        around = [steps[set_.depth - 1], steps[set_.depth + 1]]
+        assert not photo.part or photo.part in map(part_called, around)
 
 
 @given(st.sets(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), min_size=2))
