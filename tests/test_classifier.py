@@ -142,7 +142,7 @@ def naming(*names):
 
 DAMAGES = {
     "missing": (Path.unlink, "There is no model"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "There is no model"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder: name a .keras"),
     "empty": (lambda path: path.write_bytes(b""), "damaged"),
     "text": (lambda path: path.write_text("no model"), "damaged"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:100_000]), "damaged"),

@@ -35,7 +35,6 @@ from mobilenet.engine import keras, tf
 KINDS = export.KINDS
 MODELS = "nested, two classes", "nested, five classes", "from scratch"
 device = pytest.mark.device  # needs LiteRT
-
 # Keras says this of its own arrays.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -50,10 +49,8 @@ def nested(network, shown: photos.Photos, path: Path) -> Path:
     """A classifier as notebook 3 saves it, with a head that knows these photos."""
     classes = len(shown.class_names)
     rows = features.activations(network, shown.images, None)
-    head = training.build_head(network.channels, classes, dropout=0.2, seed=0)
-    training.fit(
-        head, rows[None], shown.labels, rows, shown.labels, epochs=200, learning_rate=0.01, seed=0
-    )
+    head, knobs = training.build_head(network.channels, classes, 0.2, 0), {"learning_rate": 0.01}
+    training.fit(head, rows[None], shown.labels, rows, shown.labels, epochs=200, seed=0, **knobs)
     classifier.save(path, classifier.assemble(network, head), shown.class_names)
     return path
 
