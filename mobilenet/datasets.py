@@ -13,14 +13,13 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mobilenet import UserError, duplicates, folders, layouts, metrics, tables
-from mobilenet.decoding import read_content, read_or_reason, why_not
+from mobilenet.decoding import read_content, read_or_reason, reason_of, why_not
 from mobilenet.files import DAMAGE
 from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
 from mobilenet.layouts import PARTS, Labelled, Photo
@@ -209,7 +208,7 @@ def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
     names = ordered(set_.names)
     kept, images, left_out, sums = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda photo: (_sha256(photo), read_or_reason(photo.at, size)), photos)
+        decoded = pool.map(lambda photo: _read_one(photo, size), photos)
         shown = progress(decoded, len(photos), f"Photos: {part or 'all'}")
         for photo, (sum_, image) in zip(photos, shown, strict=True):
             file = "/".join(photo.path.split("/")[set_.depth :])
@@ -239,11 +238,15 @@ def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
     )
 
 
-def _sha256(photo: Photo) -> str:
-    """Of what is in a file, in hexadecimal; nothing if it cannot be read, as is said elsewhere."""
-    with suppress(OSError, MemoryError):
-        return hashlib.sha256(_content(photo)).hexdigest()
-    return ""
+def _read_one(photo: Photo, size: int) -> tuple[str, np.ndarray | str]:
+    """The sha256 of a file in hexadecimal, and the photo or why it cannot be read: of the same
+    bytes, read once.
+    """
+    try:
+        content = _content(photo)
+    except (OSError, MemoryError) as error:
+        return "", reason_of(error)
+    return hashlib.sha256(content).hexdigest(), read_or_reason(io.BytesIO(content), size)
 
 
 def describe(parts: dict[str, Photos]) -> str:

@@ -21,7 +21,7 @@ from mobilenet import (
     naming,
     tables,
 )
-from mobilenet.metrics import confusion, count_right
+from mobilenet.metrics import balanced_accuracy, confusion, count_right
 from mobilenet.photos import Photos
 
 REPEATS = 7
@@ -36,10 +36,9 @@ def answers(p: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
     """
     counts = confusion(p, labels)
     width = max(map(len, names))
-    there = np.flatnonzero(counts.sum(axis=1))
-    recalls = counts[there, there] / counts[there].sum(axis=1)
+    mean = balanced_accuracy(p, labels)
     lines = [str(count_right(p, labels))]
-    lines.append(f"balanced accuracy, the mean over the classes: {100 * recalls.mean():.1f} %")
+    lines.append(f"balanced accuracy, the mean over the classes: {100 * mean:.1f} %")
     lines += ["", f"{'':<{width}}  {'recall':>12}  {'precision':>12}  called"]
     for k, name in enumerate(names):
         right, is_it, called = counts[k, k], counts[k].sum(), counts[:, k].sum()
