@@ -137,8 +137,7 @@ def describe(photos: Photos) -> str:
     """
     unused = [(printable(file), reason) for file, reason in photos.left_out]
     count = sum(folders.is_meant(reason) for _, reason in unused)
-    files = "1 file" if count == 1 else f"{count} files"
-    lines = [f"{len(photos)} photos: {_counts(photos)}; {files} left out."]
+    lines = [f"{len(photos)} photos: {_counts(photos)}; {folders.files(count)} left out."]
     lines += [printable(said) for said in photos.said]
     if any(name.isdecimal() for name in photos.class_names) and len(photos.class_names) > 2:
         some = ", ".join(f"{k} is {name!r}" for k, name in enumerate(photos.class_names[:3]))

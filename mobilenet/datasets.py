@@ -278,7 +278,7 @@ def left_out_of(parts: Iterable[Photos]) -> list[str]:
     found = list(dict.fromkeys(item for photos in parts for item in photos.left_out))
     count = sum(folders.is_meant(why) for _, why in found)
     lines = folders.in_words(found, parts[0].hidden)
-    return [f"{count} file{'' if count == 1 else 's'} left out:", *lines] if count else lines
+    return [f"{folders.files(count)} left out:", *lines] if count else lines
 
 
 def fingerprint(photos: Photos) -> str:

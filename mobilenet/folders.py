@@ -140,6 +140,11 @@ def list_photos(folder: Path) -> Iterator[Path]:
     return (folder / found.path for found in walk(folder) if not found.why)
 
 
+def files(count: int) -> str:
+    """So many files, in words: "1 file", "3 files"."""
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def told(names: list[str]) -> str:
     """The first SHOWN names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -25,7 +25,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from mobilenet import BUILD, ROOT, UserError, backbone, command, from_root, photos, review
+from mobilenet import BUILD, ROOT, UserError, backbone, command, folders, from_root, photos, review
 from mobilenet.files import alone, replacing, write_json
 
 HERE = ROOT / "notebooks"
@@ -145,8 +145,7 @@ def unused(shown: dict) -> list[str]:
     counts = {"left out": shown.get("left_out", 0), "hidden": shown.get("hidden", 0)}
     if not any(counts.values()):
         return []
-    some = [(n, what) for what, n in counts.items() if n]
-    said = ", ".join(f"{n} file{'' if n == 1 else 's'} {what}" for n, what in some)
+    said = ", ".join(f"{folders.files(n)} {what}" for what, n in counts.items() if n)
     return [
         f"unused    {said}",
         "          (named in build/notebooks/03_alpaca_classifier.ipynb, all in photos.left_out)",
