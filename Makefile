@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/ready
 DEV := .venv/ready-dev
-DEVICE := .venv/ready-device
 CLUSTER := .venv/ready-cluster
 # Jupyter serves this machine alone, with a token; in a container one is often root.
 LAB := --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/01_convolution_cost.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -20,7 +19,7 @@ run: $(RUN) ## set up, execute every notebook, print the scoreboard
 lab: $(RUN) ## set up, open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab $(LAB)
 
-phone: $(DEVICE) ## set up LiteRT, execute notebook 7
+phone: $(RUN) ## execute notebook 7
 	@$(BIN)/python notebooks/run.py 07
 
 test: $(DEV) ## install what tests need, check the style, run the tests
@@ -33,13 +32,13 @@ check: $(DEV) ## check the style, run the tests that take no second (two minutes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n 2 --quick --durations=0 --durations-min=1
 
-test-browser: $(DEV) $(DEVICE) ## run the notebooks in JupyterLab and Chromium (five minutes)
+test-browser: $(DEV) ## run the notebooks in JupyterLab and Chromium (five minutes)
 	@$(BIN)/python -m pytest -m browser
 
 test-faults: $(DEV) ## kill kernels, fuzz decoding, fill memory and disk (hours)
 	@$(BIN)/python -m pytest -m faults
 
-test-device: $(DEV) $(DEVICE) ## set up LiteRT, test export and notebook 7
+test-device: $(DEV) ## test export and notebook 7
 	@$(BIN)/python -m pytest -n 2 -m device
 
 test-cluster: $(DEV) $(CLUSTER) ## set up Ray, test features of many photos, on two nodes too
@@ -50,11 +49,11 @@ audit: $(DEV) ## list known vulnerabilities of what is installed
 	@found=$$($(BIN)/pip-audit --strict --progress-spinner off 2>/dev/null) && echo "No known vulnerabilities." || { \
 	  echo "$${found:-The list of vulnerabilities cannot be had for all that is installed: connect to a network and run this again.}" >&2; exit 1; }
 
-notebooks: $(RUN) $(DEVICE) ## run on the drawn pictures, then keep the outputs in notebooks/
+notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep
 	@PHOTOS= $(BIN)/python notebooks/run.py --keep 07
 
-real-results: $(RUN) $(DEVICE) ## run on the real photos, then put the results into the notebooks' boxes
+real-results: $(RUN) ## run on the real photos, then put the results into the notebooks' boxes
 	@$(BIN)/python notebooks/real_results.py
 
 bench: $(RUN) ## measure against the usual recipe, interleaved (an hour)
@@ -83,8 +82,7 @@ $(RUN): requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt
-$(DEVICE): requirements-device.txt
 $(CLUSTER): requirements-cluster.txt
-$(DEV) $(DEVICE) $(CLUSTER): $(RUN)
+$(DEV) $(CLUSTER): $(RUN)
 	@$(BIN)/python -m pip install --disable-pip-version-check -r $(filter %.txt,$^)
 	@touch $@

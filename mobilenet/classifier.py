@@ -1,37 +1,34 @@
-"""The whole classifier in one file: photo in, logits out, with the names of its classes inside.
+"""The whole classifier: photo in, logits out, with the names of its classes.
 
-A saved classifier is a `.keras` file with one member more, `classes.json`, which Keras passes over:
-the class names. So a file that is moved keeps them.
+What needs no TensorFlow is in `mobilenet.saved`.
 """
 
-import errno
 import json
-import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError
+from mobilenet import UserError, flatbuffer, saved
 from mobilenet.backbone import Backbone
 from mobilenet.elsewhere import adopted
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
 from mobilenet.files import replacing
 from mobilenet.metrics import probabilities
-from mobilenet.naming import named
 from mobilenet.photos import Photos
 from mobilenet.progress import progress
-from mobilenet.untrusted import CARD, Refused, check_classifier
+from mobilenet.untrusted import CARD
 
 BATCH = 32
 DIGITS = 16  # of the sha256 of a photo's file that are kept
 MOST_SUMS = 50_000  # photos whose digests a card holds: 0.8 MB
-MOST = 1 << 27  # numbers that a layer gives for one photo; MobileNetV2 of 224 pixels: 1.2 million
+
+Compute = Callable[[np.ndarray], np.ndarray]
 
 
 def assemble(backbone: Backbone, trained: Any) -> Any:
@@ -110,13 +107,6 @@ def learned(card: dict[str, Any], photos: Photos) -> dict[str, np.ndarray] | Non
     return found
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """What `save` wrote about a classifier; of a model of others, that it names no classes."""
-    with zipfile.ZipFile(path) as archive:
-        named = CARD in archive.namelist()
-        return json.loads(archive.read(CARD)) if named else {"class_names": []}
-
-
 def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[str, ...]]:
     """Read a classifier: (model, class names); the model takes photos, RGB from 0 to 255, and gives
     logits.
@@ -125,95 +115,16 @@ def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[s
     made may be named: `untrusted` says what is looked at first, `elsewhere` what is made of it.
     Raises UserError if it is no such model.
     """
-    if (path / "saved_model.pb").is_file():
-        raise UserError(
-            f"{path} is a SavedModel of TensorFlow, whose code would be run as it is: save the "
-            'Keras model it came from by model.save("model.keras"), and name that.'
-        )
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name a .keras or .tflite file, perhaps one in it.")
-    if not path.is_file():
-        raise UserError(f"There is no model {path}: run `make run` first, or name another.")
-    if path.name.endswith(".weights.h5"):
-        raise UserError(
-            f"{path} holds weights without their network: build that in Keras, "
-            'model.load_weights(…), and save both by model.save("model.keras").'
-        )
-    if path.suffix in (".h5", ".hdf5"):  # Keras reads them in an older way, which checks less
-        raise UserError(
-            f"{path} is no .keras file: open it in Keras and save it again by "
-            'model.save("model.keras").'
-        )
-    if path.suffix != ".keras":
-        raise UserError(
-            f"{path} is neither a .keras nor a .tflite file: convert it to .tflite, which predict "
-            "and evaluate take, or name another."
-        )
-    version = ""
-    try:
-        config, version = check_classifier(path), _version(path)
-        card = read_card(path)
-        names = named(path, card["class_names"], classes)
-        _check_names(path, names)
-        if card["class_names"] and len(names) == 2 and card.get("positive") != names[1]:
-            raise UserError(
-                f"{path} is of an earlier version, in which the logit meant the other class: train "
-                "it again."
-            )
+    with saved.told(path):
+        config, names, ours = saved.checked(path, classes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that lack, which it then raises
-            model = keras.saving.deserialize_keras_object(_single(config), safe_mode=True)
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
             model.load_weights(path)
         _check_inputs(path, model)
-        model = adopted(path, model, bool(card["class_names"]))
+        model = adopted(path, model, ours)
         _check_outputs(path, model, len(names))
-    except UserError:
-        raise
-    except Refused as error:
-        raise UserError(f"{path} {error}, and is not opened: {error.todo}.") from error
-    except PermissionError as error:
-        raise UserError(f"{path} may not be read: make it readable, or name another.") from error
-    except Exception as error:  # what Keras raises over a stranger's file is no closed list
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise UserError(f"{path} cannot be unpacked to be read: free some space.") from error
-        if version and version != keras.__version__:
-            raise UserError(
-                f"{path} was saved by Keras {version} and cannot be opened by Keras "
-                f"{keras.__version__}, or is damaged: install the version that saved it, or make "
-                "it again with this one."
-            ) from error
-        raise UserError(f"{path} is no model, or damaged: make it again.") from error
-    return model, tuple(names)
-
-
-def _version(path: Path) -> str:
-    """The version of Keras that saved a file."""
-    with zipfile.ZipFile(path) as archive:
-        said = str(json.loads(archive.read("metadata.json"))["keras_version"])
-    return said if re.fullmatch(r"[0-9a-z.]{1,20}", said) else ""
-
-
-def _single(value: Any) -> Any:
-    """What describes a network, with one input and one output of each as Keras writes it now:
-    before 3.11 it wrote lists of one, of which it now makes networks with lists of outputs.
-    """
-    if isinstance(value, list):
-        return [_single(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    value = {key: _single(one) for key, one in value.items()}
-    for key in ("input_layers", "output_layers"):
-        ends = value.get(key)
-        if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
-            value[key] = ends[0]
-    return value
-
-
-def _check_names(path: Path, names: Any) -> None:
-    """Raise UserError unless these are names of two or more classes."""
-    strings = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
-    if not strings or len(set(names)) < max(2, len(names)):
-        raise UserError(f"{path} does not name its classes: use a model that this project saved.")
+    return model, names
 
 
 def _check_inputs(path: Path, model: Any) -> None:
@@ -243,7 +154,7 @@ def _check_inputs(path: Path, model: Any) -> None:
             f"{path} takes photos of {shape[2]} × {shape[1]} pixels, and here they are cut square: "
             "name a model of square photos, any number at once."
         )
-    if max(prod(layer.output.shape[1:]) for layer in _layers(model)) > MOST:
+    if max(prod(layer.output.shape[1:]) for layer in _layers(model)) > flatbuffer.MOST:
         raise UserError(f"{path} takes more memory than a photo may: use a smaller model.")
 
 
@@ -264,11 +175,20 @@ def _layers(model: Any) -> Iterator[Any]:
         yield from _layers(layer) if isinstance(layer, keras.Model) else ()
 
 
-def compiled(model: Any) -> Any:
+def compiled(model: Any) -> Compute:
     """A function that takes uint8 photos (N, size, size, 3), any N, and gives probabilities of
-    the classes, float64 (N, K); folded and compiled once, many times faster than `model.predict`
-    on few.
+    the classes, float64 (N, K); by LiteRT, many times faster than `model.predict` on few.
+
+    A photo's have the same bits whatever photos are beside it.
     """
+    try:
+        return saved.computing(flatbuffer.of_model(model))[0]
+    except flatbuffer.Unknown:  # of others
+        return traced(model)
+
+
+def traced(model: Any) -> Compute:
+    """As `compiled`, but folded, compiled and computed by TensorFlow."""
     any_number = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     folded = fold(model)
     forward = tf.function(

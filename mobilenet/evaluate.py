@@ -19,6 +19,7 @@ from mobilenet import (
     folders,
     litert,
     naming,
+    saved,
     tables,
 )
 from mobilenet.metrics import balanced_accuracy, confusion, count_right
@@ -89,7 +90,7 @@ def evaluate(
     else:
         model, names = classifier.load(path, classes)
         compute, size = classifier.compiled(model), model.input_shape[1]
-        card, total = classifier.read_card(path), cost.totals(cost.count(model))
+        card, total = saved.read_card(path), cost.totals(cost.count(model))
     print(costs(total, size, compute, path), flush=True)
     if data is None:
         print("Name photos by --data to have its answers counted.")

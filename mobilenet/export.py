@@ -34,6 +34,7 @@ from mobilenet import (
     naming,
     phone_labels,
     quantizing,
+    saved,
 )
 from mobilenet.engine import keras, tf
 from mobilenet.features import fold
@@ -265,7 +266,7 @@ def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None =
     model, names = classifier.load(path, classes)
     if out.suffix != ".tflite":
         raise UserError(f"{out} is no name for a LiteRT model: let it end in .tflite.")
-    card = {key: value for key, value in classifier.read_card(path).items() if key in KEPT}
+    card = {key: value for key, value in saved.read_card(path).items() if key in KEPT}
     photos = None
     if quantize == "int8":
         photos = training_photos(model.input_shape[1], names, card)

@@ -6,14 +6,14 @@ kept in files, named by all that decides what is in them, so that a new kernel f
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import UserError, cache, cost
+from mobilenet import UserError, cache, cost, flatbuffer, litert
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.files import DAMAGE
@@ -21,7 +21,7 @@ from mobilenet.progress import progress
 
 BATCH = 32
 FEW = 8  # TensorFlow keeps memory for each size of a batch: those of `pooled` are its multiples
-PASSES = 2  # to be counted up when the same photos come to give other activations
+PASSES = 3  # to be counted up when the same photos come to give other activations
 
 
 def preprocess(images: Any) -> Any:
@@ -201,46 +201,78 @@ def fold(model: Any) -> Any:
         weights = layer.get_weights()
         if layer.name in norms:
             norm, (kernel, *bias) = norms[layer.name], weights
-            gamma, beta, mean, variance = map(np.float64, norm.get_weights())
-            factor = gamma / np.sqrt(variance + norm.epsilon)
-            # The channels are the last axis of a kernel, of a depthwise one the last but one.
             depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            weights = [kernel * (factor[:, None] if depthwise else factor)]
-            weights += [beta + (sum(bias) - mean) * factor]
+            norm = norm.get_weights(), norm.epsilon
+            weights = flatbuffer.folded(kernel, sum(bias), *norm, depthwise)
         if weights and layer.name not in folded and not isinstance(layer, keras.Model):
             copy.get_layer(layer.name).set_weights(weights)
     return copy
 
 
-@lru_cache(maxsize=8)
-def _frozen(backbone: Backbone, cuts: tuple[str | None, ...]) -> Any:
-    """The backbone from photos to each cut, folded, once for both kinds of pass."""
+# A batch of photos, from 0 to 255, to the results at each cut.
+Pass = Callable[[np.ndarray], list[np.ndarray]]
+
+
+@lru_cache(maxsize=8)  # so that nothing is written or traced twice
+def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
+    """The backbone from photos to each cut, float32, folded: on a GPU by TensorFlow, else by
+    LiteRT.
+
+    On two cores LiteRT takes half of TensorFlow's time, and gives a photo the same bits whatever
+    batch it is in (measured with TensorFlow 2.21 and LiteRT 2.3, with AVX-512 and with AVX2).
+    """
+    return (_traced if tf.config.list_physical_devices("GPU") else _written)(backbone, cuts)
+
+
+def _written(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
+    one, *_ = litert.opened(frozen_file(backbone, cuts))
+
+    def forward(photos: np.ndarray) -> list[np.ndarray]:
+        return [np.stack(results) for results in zip(*litert.each(one, photos), strict=True)]
+
+    return forward
+
+
+def frozen_file(backbone: Backbone, cuts: Sequence[str | None]) -> bytes:
+    """The content of a `.tflite` file that takes a photo, float32 (1, size, size, 3) from 0 to 255,
+    and gives its activations at each cut, with cut None the pooled features (1, channels).
+    """
+    layers = flatbuffer.of_photos(flatbuffer.layers_of(backbone.model))
+    inputs = {layer.name: layer.inputs[0] for layer in layers if layer.inputs}
+    pooled = flatbuffer.pooled(layers[-1].name)
+    return flatbuffer.written([*layers, pooled], [inputs.get(c, pooled.name) for c in cuts])
+
+
+def _traced(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
+    # Else a GPU rounds what it multiplies to 11 bits, and its rows are not those of a processor.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     whole = backbone.model
     edges = [whole.output if cut is None else whole.get_layer(cut).input for cut in cuts]
-    return fold(keras.Model(whole.input, edges))
+    model = fold(keras.Model(whole.input, edges))
 
-
-@lru_cache(maxsize=16)  # so that nothing is traced twice
-def _frozen_pass(
-    backbone: Backbone, cuts: tuple[str | None, ...], moved: bool, kind: str = "float16"
-) -> Any:
-    """A compiled function of photos, and of their maps if they are to be moved, to a list of the
-    activations at each cut, of this kind of number.
-    """
-    model = _frozen(backbone, cuts)
-
-    def forward(photos, *maps):
-        photos = change(photos, *maps) if moved else photos
+    def compute(photos):
         results = tf.nest.flatten(model(preprocess(photos), training=False))
-        pooled = [
+        return [
             tf.reduce_mean(result, (1, 2)) if cut is None else result
             for result, cut in zip(results, cuts, strict=True)
         ]
-        return [tf.cast(result, kind) for result in pooled]
 
-    photos = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-    maps = [tf.TensorSpec((None, 8), tf.float32)] if moved else []
-    return tf.function(forward).get_concrete_function(photos, *maps)
+    photos = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    compiled = tf.function(compute).get_concrete_function(photos)
+
+    def forward(photos: np.ndarray) -> list[np.ndarray]:
+        filled = np.pad(photos, [(0, -len(photos) % FEW), (0, 0), (0, 0), (0, 0)])
+        results = compiled(tf.constant(filled, tf.float32))
+        return [result.numpy()[: len(photos)] for result in results]
+
+    return forward
+
+
+@lru_cache(maxsize=8)
+def _moving(size: int) -> Any:
+    """`change`, compiled for photos of a size."""
+    photos = tf.TensorSpec((None, size, size, 3), tf.uint8)
+    return tf.function(change).get_concrete_function(photos, tf.TensorSpec((None, 8), tf.float32))
 
 
 def activations(backbone: Backbone, images: np.ndarray, cut: str | None) -> np.ndarray:
@@ -257,15 +289,10 @@ def pooled(backbone: Backbone, images: np.ndarray) -> np.ndarray:
 
     As `activations` with cut None, but neither rounded to float16 nor with a progress bar.
     """
-    # Else a GPU rounds what it multiplies to 11 bits, and its rows are not those of a processor.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    forward = _frozen_pass(backbone, (None,), moved=False, kind="float32")
-    rows = [np.empty((0, backbone.channels), np.float32)]
-    for start in range(0, len(images), BATCH):
-        some = images[start : start + BATCH]
-        padded = np.pad(some, [(0, -len(some) % FEW), (0, 0), (0, 0), (0, 0)])
-        rows.append(forward(tf.constant(padded))[0].numpy()[: len(some)])
-    return np.concatenate(rows)
+    forward = _frozen_pass(backbone, (None,))
+    starts = range(0, len(images), BATCH)
+    rows = [forward(images[start : start + BATCH])[0] for start in starts]
+    return np.concatenate([np.empty((0, backbone.channels), np.float32), *rows])
 
 
 def _stream(
@@ -275,11 +302,13 @@ def _stream(
     them that maps (V, N, 8) make, view by view.
     """
     count = 1 if maps is None else len(maps)
+    forward, moving = _frozen_pass(backbone, cuts), _moving(backbone.size)
     starts = [(v, i) for v in range(count) for i in range(0, len(images), BATCH)]
     for v, i in progress(starts, len(starts), "Frozen blocks"):
-        inputs = [images[i : i + BATCH], *([maps[v, i : i + BATCH]] if v else [])]
-        forward = _frozen_pass(backbone, cuts, moved=v > 0)
-        yield [part.numpy() for part in forward(*map(tf.constant, inputs))]
+        some = images[i : i + BATCH]
+        if v:
+            some = moving(tf.constant(some), tf.constant(maps[v, i : i + BATCH])).numpy()
+        yield [result.astype(np.float16) for result in forward(some)]
 
 
 def view_activations(

@@ -1,7 +1,10 @@
-"""A classifier on LiteRT, the engine of phones: runs what `mobilenet.export` wrote, no TensorFlow.
+"""LiteRT, the engine of phones, which also computes here whatever is not trained: no TensorFlow.
 
-The runtime is C++ and believes what it reads, so the file's sha256, which `export` put into it, is
-looked at before. That is against damage, not against malice: run files of those whom you trust.
+It runs what `mobilenet.flatbuffer` and `mobilenet.export` write. A photo is computed by one thread
+alone, others meanwhile by the other cores, so that its results do not depend on what is beside it.
+
+The runtime is C++ and believes what it reads, so the sha256 that `export` put into a file is looked
+at before. That is against damage, not against malice: run files of those whom you trust.
 """
 
 import hashlib
@@ -9,7 +12,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ NAME = "mobilenet"  # of the entry in the file's metadata
 SUM = '"sha256": "{}"'  # in it: of the file with zeros in the place of these digits
 NO_SUM = 64 * "0"
 KINDS = np.uint8, np.float32  # of what a model takes and gives
+One = Callable[[np.ndarray], list[np.ndarray]]  # all results for one photo
 NUMBERS = "size", "multiply_adds", "parameters"
 UNREADABLE = (
     struct.error,
@@ -50,21 +54,11 @@ def load(
     XNNPACK, which else computes where it can. Raises UserError if LiteRT is not installed or the
     file cannot be run. classes: their names, for a file that others made without names.
     """
-    interpreter = runtime()
+    runtime()
     data, card = _read(path, classes)
     names, size = tuple(card["class_names"]), card["size"]
-    options = {"experimental_op_resolver_type": _without_xnnpack()} if own_kernels else {}
-    at_once = os.cpu_count() or 1 if threads is None else 1
-
-    def make() -> Any:
-        made = interpreter(model_content=data, num_threads=threads or 1, **options)
-        made.allocate_tensors()
-        return made
-
     try:
-        with quiet(ValueError, RuntimeError):  # it says once how it computes
-            free = [make()]  # one computes one photo at a time
-        (taken,), (given,) = free[0].get_input_details(), free[0].get_output_details()
+        one, taken, (given,) = opened(data, threads or 1, own_kernels)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} cannot be run by LiteRT: export it again.") from error
     kinds = taken["dtype"], given["dtype"]
@@ -73,25 +67,60 @@ def load(
     if not ours and "gives" not in card:  # of others, `elsewhere_litert` has looked at it
         raise UserError(f"{path} takes or gives other than it says: export it again.")
 
-    def answer(photo: np.ndarray) -> np.ndarray:
-        try:
-            one = free.pop()
-        except IndexError:
-            one = make()
-        one.set_tensor(taken["index"], photo[None].astype(taken["dtype"], copy=False))
-        one.invoke()
-        row = one.get_tensor(given["index"])[0]
-        free.append(one)
+    def answer(photo: np.ndarray) -> list[np.ndarray]:
+        (row,) = one(photo)
         if "gives" in card:
-            return elsewhere_litert.probabilities(row, card["gives"], given)
-        return row.astype(np.float64)
+            return [elsewhere_litert.probabilities(row, card["gives"], given)]
+        return [row.astype(np.float64)]
 
     def compute(photos: np.ndarray) -> np.ndarray:
-        rows = ahead(answer, zip(photos, strict=True), at_once, at_once)
-        rows = list(progress(rows, len(photos), "Answers"))
+        rows = each(answer, photos, 1 if threads else None)
+        rows = [row for (row,) in progress(rows, len(photos), "Answers")]
         return np.stack(rows) if rows else np.empty((0, len(names)))
 
     return compute, names, size
+
+
+def opened(
+    data: bytes, threads: int = 1, own_kernels: bool = False
+) -> tuple[One, dict[str, Any], list[dict[str, Any]]]:
+    """A model that is ready to compute: a function of one photo that several threads may call, and
+    LiteRT's details of what it takes and of what it gives.
+
+    The function takes (size, size, 3) of any kind of number and gives the results for it, without
+    an axis for the batch. threads: of one photo. own_kernels: without XNNPACK. Raises ValueError or
+    RuntimeError if LiteRT cannot run it, UserError if LiteRT is not installed.
+    """
+    interpreter = runtime()
+    options = {"experimental_op_resolver_type": _without_xnnpack()} if own_kernels else {}
+
+    def make() -> Any:
+        made = interpreter(model_content=data, num_threads=threads, **options)
+        made.allocate_tensors()
+        return made
+
+    with quiet(ValueError, RuntimeError):  # it says once how it computes
+        free = [make()]  # one computes one photo at a time
+    (taken,), given = free[0].get_input_details(), free[0].get_output_details()
+
+    def one(photo: np.ndarray) -> list[np.ndarray]:
+        try:
+            model = free.pop()
+        except IndexError:
+            model = make()
+        model.set_tensor(taken["index"], photo[None].astype(taken["dtype"], copy=False))
+        model.invoke()
+        rows = [model.get_tensor(result["index"])[0] for result in given]
+        free.append(model)
+        return rows
+
+    return one, taken, given
+
+
+def each(one: One, photos: np.ndarray, threads: int | None = None) -> Iterator[list[np.ndarray]]:
+    """What `one` gives for each photo, in their order; threads: at once, by default one a core."""
+    threads = threads or os.cpu_count() or 1
+    return ahead(one, zip(photos, strict=True), threads, threads)
 
 
 def read_card(path: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:
@@ -109,8 +138,7 @@ def runtime() -> Any:
             from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise UserError(
-            "LiteRT is not installed: install it with "
-            "`.venv/bin/pip install -r requirements-device.txt`."
+            "LiteRT is not installed: install it with `.venv/bin/pip install -r requirements.txt`."
         ) from error
     return Interpreter
 

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -76,6 +77,10 @@ def answers(
         from mobilenet import litert
 
         return litert.load(model, classes=classes)
+    from mobilenet import flatbuffer, saved
+
+    with suppress(flatbuffer.Unknown):
+        return saved.answers(model, classes)
     from mobilenet import classifier  # TensorFlow takes seconds: only when it is needed
 
     network, names = classifier.load(model, classes)

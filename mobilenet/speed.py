@@ -66,7 +66,7 @@ def answer(path: Path, threads: int) -> int:
         from mobilenet import classifier
 
         model, _ = classifier.load(path)
-        compute, size = classifier.compiled(model), model.input_shape[1]
+        compute, size = classifier.traced(model), model.input_shape[1]
     else:
         from mobilenet import litert
 

@@ -270,7 +270,7 @@ MEMBER = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from mobilenet import backbone, cache, classifier, features, photos, runs, metrics, training
+from mobilenet import backbone, cache, classifier, features, photos, runs, metrics, saved, training
 from mobilenet.engine import keras
 
 def remember(seed):
@@ -293,7 +293,7 @@ for line in sys.stdin:
     remember(0)
     remember(os.getpid())
     classifier.save(there / "model.keras", model, loaded.class_names)
-    classifier.read_card(there / "model.keras")
+    saved.read_card(there / "model.keras")
     print(cache.digest(loaded.images[:]), cache.digest(np.array(views)), flush=True)
 """
 

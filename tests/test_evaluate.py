@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import SIZE, draw, one_sentence, write
 
-from mobilenet import classifier, evaluate, export, litert, phone_labels, photos, training
+from mobilenet import classifier, evaluate, export, litert, phone_labels, photos, saved, training
 from mobilenet.files import replacing
 from mobilenet.predict import Asked, _tell
 
@@ -161,7 +161,7 @@ def test_rare_classes_count_as_much():
 
 def test_both_files_of_a_model_are_asked_the_same(model, tmp_path):
     path, parts = model
-    card = {k: v for k, v in classifier.read_card(path).items() if k in export.KEPT}
+    card = {k: v for k, v in saved.read_card(path).items() if k in export.KEPT}
     assert card == classifier.about(1, parts["train"], parts["val"])
 
 

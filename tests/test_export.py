@@ -27,6 +27,7 @@ from mobilenet import (
     networks,
     photos,
     predict,
+    saved,
     train,
     training,
 )
@@ -84,7 +85,7 @@ def run(tmp_path_factory):
 
 
 def about(path: Path) -> dict:
-    return {k: v for k, v in classifier.read_card(path).items() if k in export.KEPT}
+    return {k: v for k, v in saved.read_card(path).items() if k in export.KEPT}
 
 
 @pytest.fixture(scope="module")

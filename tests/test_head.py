@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from mobilenet import (
     ROOT,
     UserError,
-    classifier,
     extract,
     head,
     metrics,
     parts,
     predict,
     review,
+    saved,
     solver,
 )
 from mobilenet import backbone as backbones
@@ -358,7 +358,7 @@ def test_from_photos_to_answers(monkeypatch, capsys, tmp_path, bundled, classes)
     capsys.readouterr()
     code, said, errors = ask(capsys, out, "--out", model)
     assert (code, errors) == (0, [])
-    card = classifier.read_card(model)
+    card = saved.read_card(model)
     assert card["class_names"] == list(photos.class_names)
     assert card["photos"] == 12 * classes and card["folds_total"] == 20
     assert said[0].startswith(f"{12 * classes} photos of {classes} classes, strength")
