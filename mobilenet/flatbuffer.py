@@ -254,8 +254,8 @@ class _File:
         return bytes(builder.Output())
 
     def _tensor(self, shape: Sequence[int], buffer: int = 0, kind: str = "FLOAT32") -> int:
-        if prod(shape) > MOST:
-            raise Unknown("a layer that takes more memory than a photo may")
+        if min(shape, default=1) < 1 or prod(shape) > MOST:
+            raise Unknown("a layer that gives nothing, or takes more memory than a photo may")
         tensor = self.schema.TensorT()
         tensor.shape, tensor.buffer = np.int32(shape), buffer
         tensor.type = getattr(self.schema.TensorType, kind)
@@ -277,6 +277,8 @@ class _File:
             layer = self.padded[name]
             before, (_, height, width, channels) = self._taken(layer.inputs[0])
             rows, columns = layer.config["padding"]
+            if min(*rows, *columns) < 0:
+                raise Unknown("a padding that takes away")
             shape = (1, height + sum(rows), width + sum(columns), channels)
             sides = self._constant([(0, 0), rows, columns, (0, 0)], np.int32)
             self._operate(layer.name, "PAD", [before, sides], shape, "Pad")
@@ -365,8 +367,9 @@ class _File:
         **options: Any,
     ) -> None:
         config, steps, sides = layer.config, layer.config["strides"], kernel.shape[1:3]
-        if tuple(config["dilation_rate"]) != (1, 1) or config.get("groups", 1) != 1:
-            raise Unknown("a convolution with gaps, or in groups")
+        plain = tuple(config["dilation_rate"]) == (1, 1) and config.get("groups", 1) == 1
+        if not plain or config["data_format"] != "channels_last" or min(steps) < 1:
+            raise Unknown("a convolution with gaps, in groups, or of another order of axes")
         same, source = config["padding"] == "same", layer.inputs[0]
         padding = self.padded.get(source)
         if padding and not same:  # then both are one, if they pad as "same" would

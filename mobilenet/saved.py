@@ -161,10 +161,13 @@ def answers(
         if not ours or config["class_name"] != "Functional":
             raise Unknown("a network that this project did not build")
         data = _written(path, config["config"])
-    compute, size, outputs = computing(data)
-    if outputs != (1 if len(names) == 2 else len(names)):
-        raise Unknown("another number of outputs than of classes")
-    return compute, names, size
+    try:
+        compute, shape, outputs = computing(data)
+    except (ValueError, RuntimeError) as error:
+        raise Unknown("layers that LiteRT cannot put together") from error
+    if shape[1:] != (shape[1], shape[1], 3) or outputs != (1 if len(names) == 2 else len(names)):
+        raise Unknown("another input than photos, or another number of outputs than of classes")
+    return compute, names, shape[1]
 
 
 def _written(path: Path, config: dict[str, Any]) -> bytes:
@@ -194,19 +197,19 @@ def _groups(
                 yield from _groups(layer["config"], path, f"{group}/layers")
 
 
-def computing(data: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], int, int]:
-    """A function of photos, from the content of a `.tflite` file that gives logits, the photos'
-    side in pixels and how many logits there are.
+def computing(data: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[int, ...], int]:
+    """A function of photos, from the content of a `.tflite` file that gives logits, the shape of
+    what it takes and how many logits there are.
 
     The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K). A
     photo's have the same bits whatever photos are beside it.
     """
     one, taken, (given,) = litert.opened(data)
-    size, outputs = int(taken["shape"][1]), int(given["shape"][-1])
+    shape, outputs = tuple(map(int, taken["shape"])), int(given["shape"][-1])
 
     def compute(photos: np.ndarray) -> np.ndarray:
         rows = progress(litert.each(one, photos), len(photos), "Answers")
         logits = [np.empty((0, outputs), np.float32), *(row[None] for (row,) in rows)]
         return probabilities(np.concatenate(logits))
 
-    return compute, size, outputs
+    return compute, shape, outputs

@@ -35,7 +35,7 @@ from mobilenet.engine import keras, tf
 
 KINDS = export.KINDS
 MODELS = "nested, two classes", "nested, five classes", "from scratch"
-device = pytest.mark.device  # needs LiteRT
+device = pytest.mark.device  # of the suite that exports
 # Keras says this of its own arrays.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -405,8 +405,8 @@ def test_without_litert_a_sentence_names_what_to_install(
         said = capsys.readouterr()
         assert said.out == ""
         assert one_sentence(said.err[:-1])
-        assert "requirements-device.txt" in said.err
-    assert (ROOT / "requirements-device.txt").is_file()
+        assert "requirements.txt" in said.err
+    assert (ROOT / "requirements.txt").is_file()
 
 
 @pytest.mark.parametrize("count", [None, 0, 31])

@@ -391,9 +391,9 @@ def test_folding_v1_a_nested_network_and_a_norm_without_a_convolution(photos):
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in inside)
 
 
-def test_asking_again_traces_nothing(small, photos, monkeypatch):
-    seen, real = [], features.preprocess
-    monkeypatch.setattr(features, "preprocess", lambda batch: seen.append(batch) or real(batch))
+def test_asking_again_writes_no_file(small, photos, monkeypatch):
+    seen, real = [], features.frozen_file
+    monkeypatch.setattr(features, "frozen_file", lambda *of: seen.append(of) or real(*of))
     features._frozen_pass.cache_clear()
     for count in (8, 8, 3):
         features.activations(small, photos.images[:count], None)

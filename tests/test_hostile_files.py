@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset import fetch
-from mobilenet import UserError, backbone, classifier, cost, evaluate, predict, runs, train
+from mobilenet import UserError, backbone, classifier, cost, evaluate, predict, runs, saved, train
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -118,7 +118,7 @@ def test_a_seed_that_is_none(seed, light_classifier, monkeypatch):
     model = SimpleNamespace(input_shape=(None, 32, 32, 3))
     monkeypatch.setattr(classifier, "load", lambda path, classes: (model, ("dark", "light")))
     monkeypatch.setattr(classifier, "compiled", lambda model: None)
-    monkeypatch.setattr(classifier, "read_card", lambda path: card)
+    monkeypatch.setattr(saved, "read_card", lambda path: card)
     monkeypatch.setattr(cost, "count", lambda model: [])
     monkeypatch.setattr(evaluate, "costs", lambda *arguments: "")
     with pytest.raises(UserError, match="give a --seed") as raised:

@@ -15,7 +15,6 @@ import signal
 import statistics
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -296,15 +295,6 @@ def test_the_table_of_the_phone_counts_what_is_there(clean, project):
     text = str(clean("07_to_a_phone"))
     for name in ("classifier.keras", "float32.tflite", "float16.tflite", "int8.tflite"):
         assert f"{(project / 'build' / 'phone' / name).stat().st_size / 1e6:.2f} MB" in text
-
-
-@pytest.mark.skipif(find_spec("ai_edge_litert") is not None, reason="needs LiteRT to be absent")
-def test_without_litert_a_sentence_says_what_to_install(project):
-    ended = run_notebooks(project, "07")
-    assert ended.returncode == 1
-    (said,) = ended.stderr.splitlines()
-    assert said.startswith("error: 07_to_a_phone.ipynb stopped at code cell 3: LiteRT is not")
-    assert "requirements-device.txt" in said
 
 
 def check_interval(entry: dict, correct: int, total: int) -> None:
