@@ -150,11 +150,11 @@ def folded(
     """Kernel and bias, float64, of the convolution that does what this one and the BatchNorm after
     it do: y = γ (x − μ) / √(σ² + ε) + β is a factor and a shift for each channel.
 
-    norm: γ, β, μ and σ². depthwise: the channels are the last axis but one of the kernel.
+    norm: γ, β, μ and σ². depthwise: the channels are the last two axes of the kernel.
     """
     gamma, beta, mean, variance = map(np.float64, norm)
     factor = gamma / np.sqrt(variance + epsilon)
-    return kernel * (factor[:, None] if depthwise else factor), beta + (bias - mean) * factor
+    return kernel * (factor.reshape(kernel.shape[2:]) if depthwise else factor), beta + (bias - mean) * factor
 
 
 def written(layers: Sequence[Layer], outputs: Sequence[str]) -> bytes:
