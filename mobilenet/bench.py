@@ -1,12 +1,13 @@
 """Measure this project against the usual recipe, interleaved, on the same photos and weights.
 
     python -m mobilenet.bench [--pairs 5] [--photos-times 10] [--many 50000]
-                              [--out build/bench.json]
+                              [--against FOLDER] [--out build/bench.json]
 
 The photos are those that PHOTOS names, else dataset/photos/, else the drawn ones. Each run is a
 process of its own, so that importing and peak memory count. Ratios are taken pair by pair, the
-usual recipe's figure divided by this project's: above 1, this project is faster or smaller. In the
-end this project alone is measured on very many photos, made up (`bench_size`).
+usual recipe's figure divided by this project's: above 1, this project is faster or smaller. So is
+another build of this project, whose checkout --against names (`bench_peers`). In the end this
+project alone is measured on very many photos, made up (`bench_size`).
 """
 
 import json
@@ -17,19 +18,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from PIL import Image, ImageChops, ImageOps
-
-from mobilenet import BUILD, ROOT, UserError, backbone, bench_size, command
+from mobilenet import (
+    BUILD,
+    ROOT,
+    UserError,
+    backbone,
+    bench_peers,
+    bench_photos,
+    bench_size,
+    command,
+)
 from mobilenet import photos as photo_files
-from mobilenet.bench_run import KEPT
+from mobilenet.bench_peers import Peer
+from mobilenet.bench_run import KEPT, MODEL
 from mobilenet.files import DAMAGE, write_json
-from mobilenet.progress import progress
 
 VARIANTS = {
     "usual": "usual recipe, 160 px",
@@ -47,7 +54,6 @@ STAGES = {
     "peak_memory": "peak of first run",
     "peak_memory_all": "peak in the end",
 }
-LINKED = {".jpg", ".jpeg", ".png"}  # what TensorFlow reads, too; others are written as JPEG
 Runs = list[dict[str, Any]]
 
 
@@ -91,6 +97,15 @@ def summary(runs: Runs) -> dict[str, Any]:
         correct, (total, *_) = column(variant, "correct"), column(variant, "total")
         share = median(correct) / total
         found["accuracy"][variant] = {"share": share, "correct": correct, "total": total}
+    others = dict.fromkeys(run["variant"] for run in runs if run["variant"] not in VARIANTS)
+    found["others"] = {
+        variant: {
+            stage: pairwise(theirs, column("defaults", stage))
+            for stage in STAGES
+            if (theirs := column(variant, stage)) and column("defaults", stage)
+        }
+        for variant in others
+    }
     return found
 
 
@@ -131,6 +146,10 @@ def table(found: dict[str, Any]) -> str:
         about = found["accuracy"][variant]
         counts = ", ".join(map(str, about["correct"]))
         lines.append(f"  {name:<24}{counts} of {about['total']} ({about['share']:.1%})")
+    for other, ratios in found["others"].items():
+        lines.append(f"{other} / this project, at the defaults, median of pairs (range):")
+        for stage, (middle, low, high) in ratios.items():
+            lines.append(f"  {STAGES[stage]:<20}{middle:.3g} ({low:.3g} to {high:.3g})")
     return "\n".join(lines)
 
 
@@ -143,17 +162,23 @@ def environment(weights: str, keras_home: Path) -> dict[str, str]:
 
 
 def measure(
-    run: str, folder: Path, seed: int, told: dict[str, str], show: Callable[[dict], None]
+    run: str | Peer, folder: Path, seed: int, told: dict[str, str], show: Callable[[dict], None]
 ) -> dict[str, Any]:
     """Run a process of `mobilenet.bench_run` and collect what it reports; first_run is the seconds
     from its start to its first report. show is given each report. Raises UserError if it fails.
     """
-    line = [sys.executable, "-m", "mobilenet.bench_run", run, str(folder), str(seed)]
+    peer = run if isinstance(run, Peer) else Peer(VARIANTS.get(run, run), run)
+    line = [peer.python(), "-m", "mobilenet.bench_run", peer.run, str(folder), str(seed)]
     found: dict[str, Any] = {}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         start = time.perf_counter()
         with subprocess.Popen(
-            line, cwd=ROOT, env=told, stdout=subprocess.PIPE, stderr=said, encoding="utf-8"
+            line,
+            cwd=peer.root,
+            env=told | dict(peer.told),
+            stdout=subprocess.PIPE,
+            stderr=said,
+            encoding="utf-8",
         ) as process:
             try:
                 for text in process.stdout:
@@ -174,7 +199,7 @@ def measure(
             -1
         ]
     reason = reason.removeprefix("error: ").rstrip(".")
-    raise UserError(f"A run of {VARIANTS.get(run, run)!r} stopped: {reason}.")
+    raise UserError(f"A run of {peer.name!r} stopped: {reason}.")
 
 
 def show_stages(found: dict[str, Any]) -> None:
@@ -184,22 +209,27 @@ def show_stages(found: dict[str, Any]) -> None:
 
 
 def rounds(
-    folder: Path, count: int, told: dict[str, str], label: str, timed: bool
+    folder: Path,
+    count: int,
+    told: dict[str, str],
+    label: str,
+    timed: bool,
+    ways: dict[str, Peer],
 ) -> tuple[Runs, Runs]:
-    """`count` rounds of one run of each variant; round i has seed i. With timed, each round also
-    asks for single photos and arithmetic. Returns these runs and what was found besides.
+    """`count` rounds of one run of each of the ways; round i has seed i. With timed, each round
+    also asks for single photos and arithmetic. Returns these runs and what was found besides.
     """
     runs, besides = [], []
     for seed in range(count):
         mine = []
-        for variant, name in VARIANTS.items():
-            print(f"{label} {seed + 1}/{count}  {name}:", end="", flush=True)
+        for variant, peer in ways.items():
+            print(f"{label} {seed + 1}/{count}  {peer.name}:", end="", flush=True)
             mine.append({"pair": seed, "variant": variant})
-            mine[-1] |= measure(variant, folder, seed, told, show_stages)
+            mine[-1] |= measure(peer, folder, seed, told, show_stages)
             print(f"  {mine[-1]['correct']} of {mine[-1]['total']} right", flush=True)
-            if variant == "usual":  # it keeps nothing
+            if peer.run == "usual":  # it keeps nothing
                 mine[-1]["first_run_warm"] = mine[-1]["first_run"]
-            else:
+            elif variant in VARIANTS:
                 warm = measure(f"{variant}_warm", folder, seed, told, lambda new: None)
                 mine[-1]["first_run_warm"] = warm["first_run"]
             shutil.rmtree(folder.parent / KEPT, ignore_errors=True)  # a first run finds nothing
@@ -209,64 +239,10 @@ def rounds(
             print(" done", flush=True)
             for run in mine:
                 for stage in ("one_photo", "hundred_photos"):
-                    run[stage] = found[stage][run["variant"]]
+                    run[stage] = found[stage].get(run["variant"])
             besides.append({"arithmetic": found["arithmetic"], "versions": found["versions"]})
         runs += mine
     return runs, besides
-
-
-def lay_out(photos: Any, source: Path, folder: Path, times: int) -> None:
-    """Make folder/PART/CLASS/ for the parts of notebook 4's split: links to the photos, and
-    times - 1 changed copies of each, in the same part.
-
-    A copy is the photo shifted by 1, 2, 3 … pixels around its edge, so that nothing takes it for
-    another.
-    """
-    parts = photo_files.split(photos, seed=0)
-    places = []
-    for part, index in parts.items():
-        for i in index:
-            inside = folder / part / photos.class_names[photos.labels[i]]
-            inside.mkdir(parents=True, exist_ok=True)
-            places.append((source / photos.files[i], inside / f"{i:06}"))
-
-    def put(item: tuple[Path, Path]) -> None:
-        photo, there = item
-        place(photo, there.with_name(f"{there.name}-0"))
-        if times == 1:
-            return
-        decoded = upright(photo)
-        for k in range(1, times):
-            copy = there.with_name(f"{there.name}-{k}.jpg")
-            ImageChops.offset(decoded, k, 0).save(copy, quality=90)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(progress(pool.map(put, places), len(places), "Copies"))
-
-
-def upright(photo: Path) -> Image.Image:
-    """A photo in RGB, turned as its camera says; its colours as TensorFlow takes them, which heeds
-    no profile.
-    """
-    with Image.open(photo) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
-
-
-def place(photo: Path, there: Path) -> None:
-    """Have a photo at this path, which gets a suffix, in a format that TensorFlow reads."""
-    suffix = photo.suffix.lower()
-    if suffix in LINKED:
-        link(photo, there.with_name(there.name + suffix))
-    else:
-        upright(photo).save(there.with_name(f"{there.name}.jpg"), quality=90)
-
-
-def link(old: Path, new: Path) -> None:
-    """A symbolic link, or a copy where there are none."""
-    try:
-        new.symlink_to(old.resolve())
-    except OSError:  # Windows asks for a right that few have
-        shutil.copyfile(old, new)
 
 
 def find_weights(place: Path, folder: Path) -> tuple[dict[str, str], str]:
@@ -288,7 +264,7 @@ def find_weights(place: Path, folder: Path) -> tuple[dict[str, str], str]:
         models = place / "keras" / "models"
         models.mkdir(parents=True)
         for file in (wanted, at_224):
-            link(at_224, models / file.name)
+            bench_photos.link(at_224, models / file.name)
         told = environment(weights, models.parent)
         measure("weights", folder, 0, told, lambda new: None)
         said += ", those for 224 px at both sizes"
@@ -333,9 +309,9 @@ def told_where(out: Path) -> int:
     return 0
 
 
-def bench(pairs: int, times: int, out: Path) -> int:
-    """Measure, print, write. Raises UserError if there are no photos of two classes, and if a run
-    fails.
+def bench(pairs: int, times: int, out: Path, against: Path | None = None) -> int:
+    """Measure, print, write. Raises UserError if there are no photos of two classes, if `against`
+    is no checkout of this project, and if a run fails.
     """
     source, which = photo_files.find_folder()
     photos = photo_files.load_photos(source, 32)  # small: only to know which can be read
@@ -344,10 +320,11 @@ def bench(pairs: int, times: int, out: Path) -> int:
             f"The usual recipe knows two classes and there are {len(photos.class_names)}: "
             "set PHOTOS to a folder of two class folders."
         )
+    ways = bench_peers.ways(VARIANTS, against)
     minutes = pairs * (1.5 + 2.7 * len(photos) / 327)
     minutes += (1 + 3.1 * times * len(photos) / 327) if times > 1 else 0
     print(f"{which} {len(photos)} photos.")
-    print(f"Rounds: {pairs}, each one run of {', '.join(VARIANTS.values())};")
+    print(f"Rounds: {pairs}, each one run of {'; '.join(peer.name for peer in ways.values())};")
     print("then seconds for single photos, and the share of the processor's peak.")
     if times > 1:
         print(f"In the end each run once with {times} times the photos.")
@@ -355,11 +332,13 @@ def bench(pairs: int, times: int, out: Path) -> int:
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as place:
         place = Path(place)
-        lay_out(photos, source, place / "photos", 1)
+        bench_photos.lay_out(photos, source, place / "photos", 1)
         told, weights = find_weights(place, place / "photos")
         print(f"Weights: {weights}.", flush=True)
-        runs, besides = rounds(place / "photos", pairs, told, "Round", timed=True)
+        runs, besides = rounds(place / "photos", pairs, told, "Round", True, ways)
         found = summary(runs)
+        builds = [ways["defaults"], *([ways["other"]] if against else [])]
+        found["commands"] = typed(builds, pairs, place, told)
         facts = {
             "date": date.today().isoformat(),
             "machine": {**command.machine(), **besides[0]["versions"]},
@@ -372,10 +351,14 @@ def bench(pairs: int, times: int, out: Path) -> int:
             "runs": runs,
         }
         write_json(out, facts)
-        print(f"\n{table(found)}\n\n{arithmetic(facts['arithmetic'])}\n", flush=True)
+        print(
+            f"\n{table(found)}\n{commands_table(found['commands'])}\n\n{arithmetic(facts['arithmetic'])}\n",
+            flush=True,
+        )
         if times > 1:
-            lay_out(photos, source, place / "more", times)
-            more, _ = rounds(place / "more", 1, told, f"{times} times", timed=False)
+            bench_photos.lay_out(photos, source, place / "more", times)
+            own = {variant: ways[variant] for variant in VARIANTS}
+            more, _ = rounds(place / "more", 1, told, f"{times} times", False, own)
             large = summary(more)
             factors = growth(found, large)
             facts["growth"] = {"times": times, "count": times * len(photos), "factors": factors}
@@ -383,6 +366,45 @@ def bench(pairs: int, times: int, out: Path) -> int:
             write_json(out, facts)
             print(f"\nWith {times} times the photos:\n{table(large)}\n\n{grown(factors)}\n")
     return told_where(out)
+
+
+def typed(
+    builds: Sequence[Peer], pairs: int, place: Path, told: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Rounds of what a user gives as commands, of each build; rows of `bench_peers.commands`."""
+    measure("model", place / "photos", 0, told, lambda new: None)
+    found = []
+    for pair in range(pairs):
+        print(f"Round {pair + 1}/{pairs}  commands …", end="", flush=True)
+        with tempfile.TemporaryDirectory(dir=place) as made:
+            train, model = place / "photos" / "train", place / MODEL
+            rows = bench_peers.commands(builds, train, model, Path(made), told)
+        found += [{"pair": pair, **row} for row in rows]
+        print(" done", flush=True)
+    return found
+
+
+def commands_table(rows: list[dict[str, Any]]) -> str:
+    """Medians of the commands' seconds and memory, in plain text; of another build besides how
+    many times as much it takes, median of pairs (range).
+    """
+    lines = ["By command:"]
+    for name in dict.fromkeys(row["command"] for row in rows):
+        ours, *others = (
+            [row for row in rows if (row["command"], row["build"]) == (name, build)]
+            for build in dict.fromkeys(row["build"] for row in rows)
+        )
+        text = f"  {name:<20}"
+        for kind in ("seconds", "memory"):
+            mine = [row.get(kind) for row in ours]
+            if None in mine:
+                continue
+            text += f"{figure(kind, median(mine)):>10}"
+            for other in others:
+                middle, low, high = pairwise([row[kind] for row in other], mine)
+                text += f"  other {middle:.3g} ({low:.3g} to {high:.3g})"
+        lines.append(text)
+    return "\n".join(lines)
 
 
 def arithmetic(rows: list[dict[str, dict[str, float]]]) -> str:
@@ -434,13 +456,16 @@ def main(arguments: list[str] | None = None) -> int:
         default=50_000,
         help="in the end, half so many made photos and so many; 0: none",
     )
+    parser.add_argument(
+        "--against", type=Path, metavar="FOLDER", help="a checkout of another build of this project"
+    )
     parser.add_argument("--out", type=Path, default=BUILD / "bench.json")
     chosen = parser.parse_args(arguments)
     out = chosen.out.resolve()
 
     def work() -> int:
         if chosen.pairs:
-            bench(chosen.pairs, chosen.photos_times, out)
+            bench(chosen.pairs, chosen.photos_times, out, chosen.against)
         return many(chosen.many, out) if chosen.many else 0
 
     return command.run(work)

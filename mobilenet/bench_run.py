@@ -20,6 +20,7 @@ from mobilenet import command, cost
 
 PRODUCT = 2048  # rows and columns of the matrices whose product shows the processor's peak
 ANSWERS = 100  # photos asked about at once
+MODEL = "model.keras"  # what commands are asked with, beside the photos
 KEPT = "cache"  # the folder in which a run keeps photos and activations
 STEPS = 4  # batches of 32 in an epoch of the training step that is timed
 NEW_LAYER = 100  # the usual recipe's other cut; FINE_TUNE_AT is its first
@@ -266,6 +267,16 @@ def arithmetic(network: Any, images: np.ndarray) -> dict[str, float]:
     }
 
 
+def model(folder: Path, seed: int) -> None:
+    """Save a classifier beside the photos, its head untrained."""
+    from mobilenet import backbone, classifier, training
+
+    network = backbone.load()
+    head = training.build_head(network.channels, 2, 0.2, seed)
+    names = sorted(path.name for path in (folder / "train").iterdir())
+    classifier.save(folder.parent / MODEL, classifier.assemble(network, head), names)
+
+
 def weights(folder: Path, seed: int) -> None:
     """Have all weights loaded once: whatever has to be downloaded is there afterwards."""
     from mobilenet import backbone
@@ -276,6 +287,7 @@ def weights(folder: Path, seed: int) -> None:
 
 RUNS = {
     "weights": weights,
+    "model": model,
     "answers": answers,
     "usual": usual,
     "many": many,

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from mobilenet import UserError
 
+VECTORS = "avx", "fma", "amx"  # flags that begin so decide how fast a processor multiplies
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that says in one line what is wrong; program is how it is called."""
@@ -42,14 +44,18 @@ def number(kind: type, least: float, most: float) -> Callable[[str], Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What a measured time was measured on: processor, cores, version of Python."""
-    info, processor = Path("/proc/cpuinfo"), ""
+    """What a measured time was measured on: processor, those of its flags that decide how fast it
+    multiplies, cores, version of Python.
+    """
+    info, processor, flags = Path("/proc/cpuinfo"), "", []
     if info.is_file():
         lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
         names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
         processor = "".join(names[:1]).strip()
+        flags = [line.split(":", 1)[1] for line in lines if line.startswith("flags")]
     return {
         "processor": processor or platform.processor() or platform.machine(),
+        "flags": [flag for flag in "".join(flags[:1]).split() if flag.startswith(VECTORS)],
         "cores": os.cpu_count(),
         "python": platform.python_version(),
     }

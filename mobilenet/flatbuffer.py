@@ -154,7 +154,9 @@ def folded(
     """
     gamma, beta, mean, variance = map(np.float64, norm)
     factor = gamma / np.sqrt(variance + epsilon)
-    return kernel * (factor.reshape(kernel.shape[2:]) if depthwise else factor), beta + (bias - mean) * factor
+    return kernel * (factor.reshape(kernel.shape[2:]) if depthwise else factor), beta + (
+        bias - mean
+    ) * factor
 
 
 def written(layers: Sequence[Layer], outputs: Sequence[str]) -> bytes:

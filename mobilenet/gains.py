@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import BUILD, bench, command
+from mobilenet import BUILD, bench_photos, command
 from mobilenet import photos as photo_files
 from mobilenet.files import write_json
 
@@ -234,7 +234,7 @@ def usual(folder: Path, photos: photo_files.Photos) -> Callable:
                     old = folder / photos.files[i]
                     new = Path(place, part, photos.class_names[photos.labels[i]], f"{i:06}")
                     new.parent.mkdir(parents=True, exist_ok=True)
-                    bench.place(old, new)
+                    bench_photos.place(old, new)
             parts = {part: recipe.read(Path(place), part) for part in ("train", "val")}
             model, base = recipe.train_head(backbone.find_weights(), parts)
             recipe.fine_tune(model, base, parts, recipe.FINE_TUNE_AT)

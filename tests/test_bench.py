@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, backbone, bench, bench_run, photos
+from mobilenet import ROOT, backbone, bench, bench_photos, bench_run, photos
 
 FIGURES = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=9)
 
@@ -74,6 +74,32 @@ def test_a_figure_that_could_not_be_had_is_left_out():
     found = bench.summary(made)
     assert set(found["ratios"]) == {"first_run"}
     assert "peak" not in bench.table(found)
+
+
+def test_whoever_runs_besides_is_compared_with_the_defaults():
+    seconds = {**of_each([60, 60], [10, 10], [20, 30]), "other": [40, 90]}
+    right = {**of_each([50, 50], [60, 60], [63, 63]), "other": [63, 63]}
+    made = [
+        {
+            "pair": i,
+            "variant": variant,
+            "first_run": times[i],
+            "correct": right[variant][i],
+            "total": 65,
+        }
+        for i in range(2)
+        for variant, times in seconds.items()
+    ]
+    found = bench.summary(made)
+    assert found["others"] == {"other": {"first_run": (2.5, 2, 3)}}
+    assert "2.5 (2 to 3)" in bench.table(found)
+
+
+def test_a_folder_that_is_no_checkout(tmp_path, capsys):
+    assert bench.main(["--against", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.strip()
+    assert str(tmp_path) in said
+    assert one_sentence(said)
 
 
 def test_growth():
@@ -136,8 +162,8 @@ def source(tmp_path):
 def test_lay_out(source, tmp_path):
     """Parts as notebook 4 splits, no two copies alike, each in the part of its photo."""
     all_photos = photos.load_photos(source, 48)
-    bench.lay_out(all_photos, source, tmp_path / "one", 1)
-    bench.lay_out(all_photos, source, tmp_path / "three", 3)
+    bench_photos.lay_out(all_photos, source, tmp_path / "one", 1)
+    bench_photos.lay_out(all_photos, source, tmp_path / "three", 3)
     for part, index in photos.split(all_photos, seed=0).items():
         expected = all_photos.subset(index)
         one = photos.load_photos(tmp_path / "one" / part, 48)
@@ -193,7 +219,7 @@ def test_a_run_that_fails_says_why(tmp_path):
 def test_a_tiny_run(source, tmp_path):
     out = tmp_path / "bench.json"
     line = [sys.executable, "-m", "mobilenet.bench", "--pairs", "1", "--photos-times", "2"]
-    line += ["--many", "60"]
+    line += ["--many", "60", "--against", str(ROOT)]
     told = {**os.environ, "PHOTOS": str(source), "WEIGHTS": "bundled"}
     done = subprocess.run(
         [*line, "--out", str(out)], cwd=ROOT, env=told, capture_output=True, text=True
@@ -208,7 +234,20 @@ def test_a_tiny_run(source, tmp_path):
         assert all(ratio > 0 for ratio in found[name].values())
     if os.name == "posix":
         assert found["ratios"]["peak_memory"] > 0
-    assert [run["variant"] for run in found["runs"]] == list(bench.VARIANTS)
+    assert {run["variant"] for run in found["runs"]} - {"usual_onednn"} == {
+        *bench.VARIANTS,
+        "other",
+    }
+    assert set(found["others"]["other"]) >= {"first_run", "rerun_fine_tuning", "rerun_new_cut"}
+    assert "flags" in found["machine"]
+    builds = {row["build"]: [] for row in found["commands"]}
+    for row in found["commands"]:
+        builds[row["build"]].append(row["command"])
+        assert row["seconds"] > 0
+    ours, others = builds.values()
+    assert ours == others
+    assert ours[0] == "one photo"
+    assert ours[2] == f"features of {ours[1].split()[0]}"
     for about in (found["accuracy"], found["growth"]["accuracy"]):
         assert all(0 <= about[variant]["share"] <= 1 for variant in bench.VARIANTS)
     assert found["accuracy"]["usual"]["total"] == 6
