@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, backbone, bench, bench_photos, bench_run, photos
+from mobilenet import ROOT, backbone, bench, bench_peers, bench_photos, bench_run, photos
 
 FIGURES = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=9)
 
@@ -100,6 +100,17 @@ def test_a_folder_that_is_no_checkout(tmp_path, capsys):
     said = capsys.readouterr().err.strip()
     assert str(tmp_path) in said
     assert one_sentence(said)
+
+
+def test_a_command_of_a_build_is_timed():
+    here = bench_peers.Peer("this build", "defaults")
+    found = bench_peers.timed(here, ["mobilenet.predict", "--help"], dict(os.environ))
+    assert found["seconds"] > 0
+    assert found.get("memory", 10) > 5  # MB
+    asked = ["mobilenet.predict", "photo.jpg", "--model", "none.keras"]
+    with pytest.raises(bench.UserError, match=r"of this build stopped: .*none\.keras") as stopped:
+        bench_peers.timed(here, asked, dict(os.environ))
+    assert one_sentence(stopped.value)
 
 
 def test_growth():
