@@ -22,10 +22,10 @@ from mobilenet.files import replacing
 from mobilenet.metrics import probabilities
 from mobilenet.photos import Photos
 from mobilenet.progress import progress
+from mobilenet.saved import DIGITS
 from mobilenet.untrusted import CARD
 
 BATCH = 32
-DIGITS = 16  # of the sha256 of a photo's file that are kept
 MOST_SUMS = 50_000  # photos whose digests a card holds: 0.8 MB
 
 Compute = Callable[[np.ndarray], np.ndarray]
@@ -87,24 +87,6 @@ def digests(sums: Sequence[str]) -> str:
     than MOST_SUMS, as the card must stay small.
     """
     return "".join(one[:DIGITS] for one in sums) if all(sums) and len(sums) <= MOST_SUMS else ""
-
-
-def learned(card: dict[str, Any], photos: Photos) -> dict[str, np.ndarray] | None:
-    """Of each part that a model learned from, by its card, which of these photos are in it, or show
-    the same picture as one that is: bool (N,); None if the card does not say.
-    """
-    said = card.get("learned")
-    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
-        return None
-    if not said or not all(file in photos.sums for file in photos.files):
-        return None
-    found = {}
-    for part, text in said.items():
-        known = {text[i : i + DIGITS] for i in range(0, len(text), DIGITS)}
-        same = np.array([photos.sums[file][:DIGITS] in known for file in photos.files], bool)
-        groups = photos.groups
-        found[part] = np.isin(groups, groups[same])
-    return found
 
 
 def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[str, ...]]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from mobilenet import (
     UserError,
-    classifier,
     command,
     cost,
     datasets,
@@ -88,6 +87,10 @@ def evaluate(
         counts = [card.get(key) for key in ("multiply_adds", "parameters")]
         total = cost.Cost(*counts) if all(counts) else None  # of a file of others it is not known
     else:
+        with saved.told(path):
+            saved.checked(path, classes)  # before TensorFlow loads
+        from mobilenet import classifier
+
         model, names = classifier.load(path, classes)
         compute, size = classifier.compiled(model), model.input_shape[1]
         card, total = saved.read_card(path), cost.totals(cost.count(model))
@@ -131,7 +134,7 @@ def asked(
             lines.append(
                 f"Counted: its test part alone, {_photos(chosen.sum())} (--all counts every one)."
             )
-        found = classifier.learned(card, photos)
+        found = saved.learned(card, photos)
         if found is None:
             lines.append(UNKNOWN)
         else:
@@ -155,7 +158,7 @@ def asked(
         lines.append(
             "These are not the test photos of its training: it may have learned from some."
         )
-    elif (found := classifier.learned(card, photos)) is not None:
+    elif (found := saved.learned(card, photos)) is not None:
         chosen, more = _unseen(found, np.ones(len(photos), bool), False)
         photos = photos.subset(np.flatnonzero(chosen))
         lines.append(more)

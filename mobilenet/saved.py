@@ -24,9 +24,11 @@ from mobilenet.files import DAMAGE
 from mobilenet.flatbuffer import Unknown
 from mobilenet.metrics import probabilities
 from mobilenet.naming import named
+from mobilenet.photos import Photos
 from mobilenet.progress import progress
 from mobilenet.untrusted import CARD, WEIGHTS, Refused, check_classifier
 
+DIGITS = 16  # of the sha256 of a photo's file that a card keeps
 # What Keras calls the groups of weights in its file; they are counted from the second of a kind.
 GROUPS = {
     "Conv2D": "conv2d",
@@ -44,6 +46,24 @@ def read_card(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         named = CARD in archive.namelist()
         return json.loads(archive.read(CARD)) if named else {"class_names": []}
+
+
+def learned(card: dict[str, Any], photos: Photos) -> dict[str, np.ndarray] | None:
+    """Of each part that a model learned from, by its card, which of these photos are in it, or show
+    the same picture as one that is: bool (N,); None if the card does not say.
+    """
+    said = card.get("learned")
+    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+        return None
+    if not said or not all(file in photos.sums for file in photos.files):
+        return None
+    found = {}
+    for part, text in said.items():
+        known = {text[i : i + DIGITS] for i in range(0, len(text), DIGITS)}
+        same = np.array([photos.sums[file][:DIGITS] in known for file in photos.files], bool)
+        groups = photos.groups
+        found[part] = np.isin(groups, groups[same])
+    return found
 
 
 def checked(

@@ -142,7 +142,7 @@ def test_a_card_of_before(folder, assembled, tmp_path, capsys):
     assert "does not say which photos" in said(capsys, path, "--data", folder, "--seed", "1")
     everything = photos.load_photos(folder, SIZE)
     for learned in (None, {"train": 1}, {}, []):
-        assert classifier.learned({"learned": learned}, everything) is None
+        assert saved.learned({"learned": learned}, everything) is None
 
 
 def test_the_card_stays_small():

@@ -114,7 +114,7 @@ def test_names_are_shown_without_codes_for_the_terminal(light_classifier, tmp_pa
 
 @pytest.mark.parametrize("seed", ["x", -1, 10**400, [], 0.5, None])
 def test_a_seed_that_is_none(seed, light_classifier, monkeypatch):
-    card = {"class_names": ["dark", "light"], "seed": seed}
+    card = {"class_names": ["dark", "light"], "positive": "light", "seed": seed}
     model = SimpleNamespace(input_shape=(None, 32, 32, 3))
     monkeypatch.setattr(classifier, "load", lambda path, classes: (model, ("dark", "light")))
     monkeypatch.setattr(classifier, "compiled", lambda model: None)
