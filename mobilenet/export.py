@@ -21,23 +21,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 
 from mobilenet import (
     BUILD,
     UserError,
-    classifier,
     command,
     cost,
     datasets,
+    flatbuffer,
     naming,
     phone_labels,
-    quantizing,
     saved,
 )
-from mobilenet.engine import keras, tf
-from mobilenet.features import fold
 from mobilenet.files import replacing
 from mobilenet.litert import NAME, NO_SUM, SUM, sha256, whose_kernels
 from mobilenet.photos import find_folder, load_photos, split
@@ -55,7 +51,6 @@ QUANTIZE = (
     "photos (default: %(default)s)"
 )
 KEPT = "seed", "test", "part", "learned"  # what a model's card says of the photos of its training
-ALIGNMENT = 16  # bytes, as the schema asks for weights and Python's Pack forgets
 
 
 def convert(
@@ -73,6 +68,10 @@ def convert(
     for another kind, for fewer photos than FEWEST, and if the model cannot be converted.
     """
     from tensorflow.lite.python.convert_phase import ConverterError
+
+    from mobilenet import quantizing
+    from mobilenet.engine import tf
+    from mobilenet.features import fold
 
     if quantize not in KINDS:
         raise UserError(f"There is no kind {quantize!r}: take one of {', '.join(KINDS)}.")
@@ -123,6 +122,9 @@ def convert(
 
 def _with_probabilities(model: Any, dtype: str) -> Any:
     """Return a classifier, folded, from one photo of this type to probabilities of its classes."""
+    from mobilenet.engine import keras
+    from mobilenet.features import fold
+
     photo = keras.Input(model.input_shape[1:], batch_size=1, dtype=dtype, name="photo")
     logits = fold(model)(keras.ops.cast(photo, "float32"), training=False)
     if logits.shape[1] == 1:  # two classes: the first one's logit is 0
@@ -133,6 +135,8 @@ def _with_probabilities(model: Any, dtype: str) -> Any:
 def _frozen(whole: Any) -> Any:
     """Return a TensorFlow function of one photo that holds the network's weights as constants."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    from mobilenet.engine import tf
 
     photo = tf.TensorSpec(whole.input.shape, whole.input.dtype, name="photo")
     answer = tf.function(lambda photo: whole(photo, training=False)).get_concrete_function(photo)
@@ -151,22 +155,6 @@ def _samples(photos: np.ndarray) -> Iterator[list[np.ndarray]]:
         yield [sample]
 
 
-class _Sharing(flatbuffers.Builder):
-    """Writes equal vectors of numbers once: the zero points of all kernels are zeros."""
-
-    def __init__(self):
-        super().__init__(1 << 20)
-        self.written = {}
-
-    def CreateNumpyVector(self, x: np.ndarray) -> int:
-        key = x.dtype.str, x.tobytes()
-        if key not in self.written:
-            if x.dtype == np.uint8:
-                self.Prep(ALIGNMENT, x.nbytes)
-            self.written[key] = super().CreateNumpyVector(x)
-        return self.written[key]
-
-
 def _packed(data: bytes, card: dict[str, Any]) -> bytes:
     """Return a model with a card in its metadata, which ends with the file's sha256."""
     from tensorflow.lite.python import schema_py_generated as schema
@@ -180,7 +168,7 @@ def _packed(data: bytes, card: dict[str, Any]) -> bytes:
     labels.data = np.frombuffer(phone_labels.metadata(), np.uint8)
     model.buffers += [buffer, labels]
     model.metadata = [*(model.metadata or []), entry, theirs]
-    builder = _Sharing()
+    builder = flatbuffer.Sharing()
     builder.Finish(model.Pack(builder), b"TFL3")
     packed = phone_labels.with_labels(bytes(builder.Output()), card["class_names"])
     before, after = (SUM.format(some).encode() for some in (NO_SUM, sha256(packed, NO_SUM)))
@@ -207,6 +195,8 @@ def _kernels(data: bytes) -> str:
 
 def _interpreter(data: bytes) -> Any:
     """TensorFlow's interpreter of a `.tflite` file, ready to answer."""
+    from mobilenet.engine import tf
+
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own runtime leaves it one day
         one = tf.lite.Interpreter(model_content=data)
@@ -263,9 +253,13 @@ def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None =
     """Convert a saved classifier, write the file and say what it is. classes: the names of its
     classes, if it has none.
     """
-    model, names = classifier.load(path, classes)
+    with saved.told(path):
+        saved.checked(path, classes)
     if out.suffix != ".tflite":
         raise UserError(f"{out} is no name for a LiteRT model: let it end in .tflite.")
+    from mobilenet import classifier  # TensorFlow, which takes seconds
+
+    model, names = classifier.load(path, classes)
     card = {key: value for key, value in saved.read_card(path).items() if key in KEPT}
     photos = None
     if quantize == "int8":

@@ -251,7 +251,7 @@ class _File:
         self.graph.outputs = [self._taken(name)[0] for name in outputs]
         model.version, model.subgraphs, model.buffers = 3, [self.graph], self.buffers
         model.operatorCodes = self.codes
-        builder = _Aligned(1 << 16)
+        builder = Sharing()
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
@@ -434,14 +434,19 @@ def _same(length: int, side: int, step: int) -> tuple[int, int]:
     return whole // 2, whole - whole // 2
 
 
-class _Aligned(flatbuffers.Builder):
-    """What builds the file, with weights where the schema wants them."""
+class Sharing(flatbuffers.Builder):
+    """Writes equal vectors of numbers once, such as biases of zeros, and weights where the schema
+    wants them to begin, which Python's own Pack does not heed.
+    """
+
+    def __init__(self):
+        super().__init__(1 << 20)
+        self.written = {}
 
     def CreateNumpyVector(self, x: np.ndarray) -> int:
-        if x.dtype != np.uint8:
-            return super().CreateNumpyVector(x)
-        self.StartVector(1, x.size, ALIGNED)
-        self.head -= x.size
-        self.Bytes[self.head : self.head + x.size] = x.tobytes()
-        self.vectorNumElems = x.size
-        return self.EndVector()
+        key = x.dtype.str, x.tobytes()
+        if key not in self.written:
+            if x.dtype == np.uint8:
+                self.Prep(ALIGNED, x.nbytes)
+            self.written[key] = super().CreateNumpyVector(x)
+        return self.written[key]
