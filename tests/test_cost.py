@@ -348,20 +348,6 @@ def test_a_network_that_cannot_be(capsys):
     assert said.err.count("\n") == 1
 
 
-def test_help_does_not_load_tensorflow():
-    script = (
-        "import sys; from mobilenet import cost\n"
-        "try: cost.main(['--help'])\n"
-        "except SystemExit as stop: assert stop.code == 0\n"
-        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--alpha" in done.stdout
-
-
 def test_a_reader_that_stops_early_sees_no_traceback():
     line = [sys.executable, "-m", "mobilenet.cost", "--alpha", "0.35", "--size", "32"]
     writer = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -125,26 +125,50 @@ def test_a_file_answers_as_the_model_that_was_saved(saved_classifier):
     assert compute(photos(0)).shape == (0, 2)
 
 
-def test_predicting_and_its_errors_load_no_tensorflow(light_classifier, tmp_path):
-    """Neither for an answer, nor for help, a model that is not there, or wrong usage."""
-    keras.utils.save_img(tmp_path / "photo.png", photos(1)[0])
-    command = [str(tmp_path / "photo.png"), "--model"]
+SLOW = "tensorflow", "keras", "matplotlib", "sklearn"
+OPTIONS = {
+    "predict": ["photo.jpg", "--model", "none.keras"],
+    "evaluate": ["none.keras"],
+    "export": ["none.keras"],
+}
+COMMANDS = (
+    *("predict", "train", "evaluate", "export", "extract"),
+    *("head", "cost", "pretrain", "bench", "gains"),
+)
+
+
+def codes(*calls: tuple[str, list[str]]) -> tuple[list[int], str]:
+    """The exit codes of commands, and what they said, in one process that may load nothing slow."""
     code = f"""
-import sys
-from mobilenet import predict
-def ended(arguments):
+import runpy, sys
+codes = []
+for name, arguments in {calls!r}:
+    sys.argv = [name, *arguments]
     try:
-        return predict.main(arguments)
+        runpy.run_module(f"mobilenet.{{name}}", run_name="__main__")
     except SystemExit as end:
-        return end.code
-codes = [ended({[*command, str(light_classifier)]}), ended({[*command, "none.keras"]})]
-codes += [ended(["--help"]), ended(["--nothing"])]
-slow = "tensorflow", "keras", "matplotlib", "sklearn"
-print(codes, [name for name in slow if name in sys.modules])
+        codes.append(end.code)
+print(codes, [name for name in {SLOW!r} if name in sys.modules])
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert ended.stdout.splitlines()[-1] == "[0, 1, 0, 2] []", ended.stderr
-    assert ended.stdout.startswith("P(")
+    *said, last = ended.stdout.splitlines()
+    assert last.endswith(" []"), f"{last}\n{ended.stderr}"
+    return json.loads(last.removesuffix(" []")), "\n".join(said)
+
+
+def test_predicting_loads_no_tensorflow(light_classifier, tmp_path):
+    keras.utils.save_img(tmp_path / "photo.png", photos(1)[0])
+    asked = [str(tmp_path / "photo.png"), "--model", str(light_classifier)]
+    (code,), said = codes(("predict", asked))
+    assert (code, said[:2]) == (0, "P(")
+
+
+def test_help_and_what_is_wrong_load_no_tensorflow():
+    calls = [(name, ["--help"]) for name in COMMANDS]
+    calls += [(name, ["--nothing"]) for name in COMMANDS]
+    calls += OPTIONS.items()
+    found, _ = codes(*calls)
+    assert found == [0] * 10 + [2] * 10 + [1] * 3
 
 
 def test_layers_that_are_not_known_are_left_to_keras():
