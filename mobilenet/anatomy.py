@@ -68,7 +68,7 @@ def share_intact(dimensions: int) -> float:
 # --- Shortcuts ---
 
 
-def gratings(count: int, seed: int, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+def gratings(count: int, seed: int, size: int = 12) -> tuple[np.ndarray, np.ndarray]:
     """Stripes in four directions, in noise as strong as they are: a task that needs seconds.
 
     Returns (photos, labels): float32 (count, size, size, 1), int64 (count,) from 0 to 3.
@@ -82,7 +82,7 @@ def gratings(count: int, seed: int, size: int = 16) -> tuple[np.ndarray, np.ndar
     return photos[..., None].astype(np.float32), labels
 
 
-def stack(depth: int, shortcut: bool, size: int = 16, channels: int = 16) -> Any:
+def stack(depth: int, shortcut: bool, size: int = 12, channels: int = 16) -> Any:
     """A network of `depth` inverted residual blocks of equal shape, t = 3, with or without their
     shortcuts: float32 (B, size, size, 1) → logits (B, 4).
     """
@@ -120,7 +120,8 @@ def losses(
 
     chosen = [np.arange(k * batch, (k + 1) * batch) % len(photos) for k in range(steps)]
     # Traced here: a cell that is run again and again would be warned of tracing too often.
-    step = tf.function(step).get_concrete_function(photos[chosen[0]], labels[chosen[0]])
+    first = photos[chosen[0]], labels[chosen[0]]
+    step = tf.function(step, autograph=False).get_concrete_function(*first)
     return np.array([float(step(photos[i], labels[i])) for i in chosen])
 
 
@@ -190,7 +191,7 @@ def compiled(layer: Any, shapes: Sequence[tuple[int, ...]], batch: int = 1) -> C
     # Without a seed it is refused once a training has made TensorFlow deterministic.
     inputs = [tf.random.normal((batch, *shape), seed=0) for shape in shapes]
 
-    @tf.function
+    @tf.function(autograph=False)
     def once():
         outputs = layer(inputs if len(inputs) > 1 else inputs[0], training=False)
         return tf.reshape(outputs, [-1])[0]

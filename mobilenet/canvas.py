@@ -80,7 +80,8 @@ def show(figure: Figure) -> None:
     from IPython.display import display
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=SHARP * DPI)
+    # Read again at once, so that packing it would be for nothing.
+    figure.savefig(buffer, format="png", dpi=SHARP * DPI, pil_kwargs={"compress_level": 0})
     picture = Image.open(buffer).convert("RGB")
     holds_photos = any(axes.get_gid() == "photo" for axes in figure.axes)
     kind, coded = ("image/jpeg", _jpeg(picture)) if holds_photos else ("image/png", _png(picture))

@@ -265,8 +265,12 @@ def fit(
             raise UserError(f"The loss is no number any more at epoch {epoch}: lower the rate.")
         history.loss.append(loss / len(order))
         history.accuracy.append(right / len(order))
-        if val_inputs is None or validate():
+        if val_inputs is None:
+            history.best = epoch
+        elif validate():
             history.best, best_weights = epoch, network.get_weights()
+    if val_inputs is None:
+        best_weights = network.get_weights()
     if best_weights is not None:
         model.set_weights(best_weights)
     history.seconds = time.perf_counter() - start

@@ -73,7 +73,7 @@ TELL = {
 }
 FIGURES = {
     "fine_tuning": "utils.learning_curves(head_history, history)",
-    "rates": "utils.loss_by_rate_plot(RATES, after, tune(rate=0.0)[0])",
+    "rates": "utils.loss_by_rate_plot(RATES, after, ways['before fine-tuning'][0])",
     "reliability": "utils.reliability_plot(p_folds, photos.labels)",
     "scratch_curves": "utils.ways_plot(histories)",
     "staircase": "utils.staircase_plot([control, scratch, pretrained], baseline)",

@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_passage():
 
 def test_gratings():
     photos, labels = anatomy.gratings(40, 0)
-    assert (photos.shape, photos.dtype) == ((40, 16, 16, 1), np.float32)
+    assert (photos.shape, photos.dtype) == ((40, 12, 12, 1), np.float32)
     assert set(labels) == {0, 1, 2, 3}
     again, _ = anatomy.gratings(40, 0)
     assert np.array_equal(photos, again)
