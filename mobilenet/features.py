@@ -218,7 +218,7 @@ def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
     On two cores LiteRT takes half of TensorFlow's time, and gives a photo the same bits whatever
     batch it is in (measured with TensorFlow 2.21 and LiteRT 2.3, with AVX-512 and with AVX2).
     """
-    return (_traced if frozen.on_gpu() else frozen.written)(backbone, cuts)
+    return (_traced if frozen.on_gpu() else frozen.by_litert)(backbone, cuts)
 
 
 def _traced(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:

@@ -4,6 +4,7 @@ Its weights are read from their file, its layers are listed here, named as in ke
 and LiteRT computes it.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
@@ -39,11 +40,12 @@ Pass = Callable[[np.ndarray], list[np.ndarray]]
 
 @cache
 def on_gpu() -> bool:
-    """Whether TensorFlow has a GPU. It is asked, and so imported, only where the machine shows one
-    or has a plugin of TensorFlow's, such as Apple's.
+    """Whether TensorFlow has a GPU. It is asked where it is loaded already, where the machine shows
+    one, and where TensorFlow has a plugin, such as Apple's; else it is not loaded for that.
     """
     shown = any(next(DEVICES.glob(name), None) for name in GPUS)
-    return (shown or find_spec("tensorflow-plugins") is not None) and sees_gpu()
+    plugin = find_spec("tensorflow-plugins") is not None
+    return (shown or plugin or "tensorflow" in sys.modules) and sees_gpu()
 
 
 def sees_gpu() -> bool:
@@ -102,7 +104,7 @@ def pooling(backbone: backbones.Backbone, on_gpu: bool) -> Callable[[np.ndarray]
     (N, channels). on_gpu: by TensorFlow, else by LiteRT.
     """
     if not on_gpu:
-        forward = written(backbone, (None,))
+        forward = by_litert(backbone, (None,))
         return lambda photos: forward(photos)[0]
     from mobilenet.features import pooled
 
@@ -111,7 +113,7 @@ def pooling(backbone: backbones.Backbone, on_gpu: bool) -> Callable[[np.ndarray]
     return partial(pooled, whole)
 
 
-def written(backbone: backbones.Backbone, cuts: Sequence[str | None]) -> Pass:
+def by_litert(backbone: backbones.Backbone, cuts: Sequence[str | None]) -> Pass:
     """The backbone from photos to each cut, float32, by LiteRT: a photo has the same bits whatever
     is beside it, and however many threads compute.
     """

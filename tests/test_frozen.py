@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import SIZE, draw, write
 
-from mobilenet import ROOT, UserError, flatbuffer, frozen, litert, parts
+from mobilenet import ROOT, UserError, features, flatbuffer, frozen, litert, parts
 from mobilenet import backbone as backbones
 
 
@@ -84,6 +84,17 @@ def test_features_have_the_same_bits_by_any_threads_in_any_batch(bundled, monkey
             np.testing.assert_array_equal(np.concatenate(rows), expected)
 
 
+def test_where_there_is_a_gpu_tensorflow_computes_the_same(bundled, monkeypatch):
+    photos, by_litert = draw(2).images, frozen.pooling(bundled, False)
+    expected = by_litert(photos)
+    monkeypatch.setattr(frozen, "on_gpu", lambda: True)
+    monkeypatch.setattr(frozen, "by_litert", None)
+    pooled = frozen.pooling(frozen.stored(SIZE), True)
+    features._frozen_pass.cache_clear()
+    np.testing.assert_allclose(pooled(photos), expected, rtol=1e-5, atol=1e-5)
+    features._frozen_pass.cache_clear()
+
+
 @pytest.mark.parametrize("shown, asked", [(False, False), (True, True)])
 def test_tensorflow_is_asked_for_a_gpu_where_the_machine_shows_one(
     shown, asked, monkeypatch, tmp_path
@@ -93,6 +104,7 @@ def test_tensorflow_is_asked_for_a_gpu_where_the_machine_shows_one(
         (tmp_path / "nvidia3").touch()
     calls = []
     monkeypatch.setattr(frozen, "DEVICES", tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     monkeypatch.setattr(frozen, "sees_gpu", lambda: calls.append(1) or True)
     frozen.on_gpu.cache_clear()
     assert frozen.on_gpu() == bool(calls) == asked
