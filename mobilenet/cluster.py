@@ -7,8 +7,8 @@ take longer. What comes back to the process that was started is small. A chunk w
 done again by another: its part has the same name, so that nothing is there twice.
 
 Every machine sees the project, the photos and the folder of parts under the same paths; weights are
-sent. Needs Ray (requirements-cluster.txt). The process that was started needs no TensorFlow for
-`extract`.
+sent. Needs Ray (requirements-cluster.txt). TensorFlow is loaded only where a GPU computes, or a
+model of others.
 """
 
 import logging
@@ -26,17 +26,13 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from mobilenet import ROOT, UserError, parts
-from mobilenet import backbone as backbones
+from mobilenet import ROOT, UserError, frozen, parts
 from mobilenet import predict as prediction
-from mobilenet.files import DAMAGE
 from mobilenet.parts import Chunk
-from mobilenet.untrusted import Refused, check_weights
 
 ROUND = 2048  # chunks for each machine, half a million photos, for which the network is loaded once
 ROW = 8 * prediction.BATCH  # photos of a row of `predict`
@@ -213,11 +209,12 @@ def _stream(
 ) -> Iterator[Any]:
     """What `kind`, made once for each process, makes of what `read` makes of each row; in order.
 
-    kind takes `made` and a row that was read. on_gpus: whether it computes on GPUs where there are.
+    kind takes whether it has a GPU, `made`, and then a row that was read. on_gpus: whether it
+    computes on GPUs where there are.
     """
     while True:
-        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = int(sum(machine.get("GPU", 0) for machine in machines)) if on_gpus else 0
+        machines, gpus = _machines(ray)
+        gpus = gpus if on_gpus else 0
         machines = [machine for machine in machines if machine.get("CPU")]
         some = list(islice(rows, ROUND * max(1, gpus, len(machines))))
         if not some:
@@ -244,12 +241,25 @@ def _stream(
             yield result
 
 
+def _machines(ray: Any) -> tuple[list[dict[str, float]], int]:
+    """What each machine that is there has, and how many GPUs all have."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return machines, int(sum(machine.get("GPU", 0) for machine in machines))
+
+
+def on_gpus() -> bool:
+    """Whether the cluster that this process is `connected` to computes on GPUs."""
+    return _machines(_ray())[1] > 0
+
+
 class _Work:
     """What is made once for each process that computes; it reads first if nobody else did."""
 
     def __init__(self, read: Callable | None, kind: type, made: tuple):
-        self.pool, self.read, self.work = ThreadPoolExecutor(os.cpu_count()), read, kind(*made)
-        self.blind = read is None and not _sees_gpu()
+        on_gpu = read is None
+        self.blind = on_gpu and not frozen.sees_gpu()
+        self.pool, self.read = ThreadPoolExecutor(os.cpu_count()), read
+        self.work = None if self.blind else kind(on_gpu, *made)
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         if self.blind:
@@ -261,51 +271,18 @@ class _Work:
         return self.work(self.read(row, each=self.pool.map) if self.read else row)
 
 
-def _sees_gpu() -> bool:
-    from mobilenet.engine import tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-def stored(size: int | None = None) -> Any:
-    """The backbone as `backbone.load` finds it, by default at its own size, but of the network
-    only the weights, so that TensorFlow is not needed. Raises what `backbone.load` raises.
-    """
-    weights = backbones.find_weights()
-    alpha, default = backbones.DEFAULTS[weights]
-    size = size or default
-    try:
-        if weights == "bundled":
-            with np.load(backbones.BUNDLED) as file:
-                arrays = [file[name] for name in file.files]
-        else:
-            arrays = _published(backbones.weights_file(alpha, size))
-    except (*DAMAGE, Refused):  # not there yet, or damaged, which it says
-        return backbones.load(size=size)
-    shape = (None, None, None, len(arrays[-1]))
-    network = SimpleNamespace(get_weights=lambda: arrays, output_shape=shape)
-    return backbones.Backbone("mobilenet_v2", alpha, weights, size, network)
-
-
-def _published(path: Path) -> list[np.ndarray]:
-    import h5py
-
-    check_weights(path)
-    with h5py.File(path) as file:
-        layers = [file[name] for name in file.attrs["layer_names"]]
-        return [layer[name][()] for layer in layers for name in layer.attrs["weight_names"]]
-
-
-def compute(backbone: Any, folder: Path, out: Path, chunks: Iterator[Chunk]) -> Iterator[None]:
+def compute(
+    backbone: Any, folder: Path, out: Path, chunks: Iterator[Chunk], on_gpu: bool
+) -> Iterator[None]:
     """Compute and write chunks on the cluster that this process is `connected` to: one item for
     each photo that is done with, as `mobilenet.extract.here` gives.
     """
     ray = _ray()
     folder, out = folder.resolve(), out.resolve()
-    about = parts.about(folder, backbone)
+    about = parts.about(folder, backbone, on_gpu)
     made = about, [ray.put(backbone.model.get_weights())], out
     reading = {"folder": folder, "size": backbone.size}
-    for photos in _stream(ray, chunks, _read_chunk, reading, _Features, made):
+    for photos in _stream(ray, chunks, _read_chunk, reading, _Features, made, on_gpu):
         yield from [None] * photos
 
 
@@ -320,18 +297,16 @@ def _read_chunk(
 class _Features:
     """Pooled features of chunks, written as parts, by a backbone that is built from its weights."""
 
-    def __init__(self, about: dict[str, Any], weights: Sequence[Any], out: Path):
-        from mobilenet.features import pooled
-
-        card = about["backbone"]
-        backbone = backbones.load(card["alpha"], card["size"], "random")
-        backbone.model.set_weights(_ray().get(weights[0]))
-        self.backbone, self.out, self.pooled = backbone, out, pooled
-        here = parts.about(Path(about["photos"]), backbone)
+    def __init__(self, on_gpu: bool, about: dict[str, Any], weights: Sequence[Any], out: Path):
+        card, arrays = about["backbone"], _ray().get(weights[0])
+        backbone = frozen.of_weights(card["alpha"], card["weights"], card["size"], arrays)
+        here = parts.about(Path(about["photos"]), backbone, on_gpu)
         self.same = (
             here["versions"] == about["versions"]
             and here["backbone"]["fingerprint"] == card["fingerprint"]
         )
+        self.size, self.out = card["size"], out
+        self.pooled = frozen.pooling(backbone, on_gpu) if self.same else None
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         chunk, found = pickle.loads(row["row"])
@@ -342,12 +317,11 @@ class _Features:
         if not self.same:
             return UserError(
                 f"The machine {socket.gethostname()} has other versions of the packages or of this "
-                "project: install the same on all machines."
+                "project, or the last GPU is gone: install the same on all machines."
             )
-        size = self.backbone.size
-        images = np.frombuffer(photos, np.uint8).reshape(-1, size, size, 3)
+        images = np.frombuffer(photos, np.uint8).reshape(-1, self.size, self.size, 3)
         try:
-            parts.write(self.out, chunk, found, self.pooled(self.backbone, images))
+            parts.write(self.out, chunk, found, self.pooled(images))
         except UserError as error:
             return error
         return len(chunk.paths)
@@ -390,11 +364,19 @@ def _read_photos(row: dict[str, bytes], size: int, each: Callable = map) -> dict
 class _Answers:
     """Probabilities of photos, by a model that is sent as the bytes of its file."""
 
-    def __init__(self, content: Sequence[Any], suffix: str, classes: Sequence[str] | None):
+    def __init__(
+        self, on_gpu: bool, content: Sequence[Any], suffix: str, classes: Sequence[str] | None
+    ):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"model{suffix}")
             file.write_bytes(_ray().get(content[0]))
-            self.compute, _, self.size = prediction.answers(file, classes)
+            if on_gpu:
+                from mobilenet import classifier
+
+                model, _ = classifier.load(file, classes)
+                self.compute, self.size = classifier.traced(model), model.input_shape[1]
+            else:
+                self.compute, _, self.size = prediction.answers(file, classes)
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         """For each photo the probabilities of the classes, or why it could not be read."""

@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilenet import UserError, parts
-from mobilenet import backbone as backbones
+from mobilenet import UserError, frozen, parts
 from mobilenet.command import Parser, number, run
 from mobilenet.files import alone
 from mobilenet.parts import Chunk
@@ -24,9 +23,9 @@ from mobilenet.progress import progress
 
 LARGEST = 512  # pixels; the photos of a chunk then take 400 MB
 
-# Computes and writes chunks: (backbone, photos' folder, folder of parts, chunks) → one item for
-# each photo that is done with.
-Compute = Callable[[Any, Path, Path, Iterator[Chunk]], Iterator[Any]]
+# Computes and writes chunks: (backbone, photos' folder, folder of parts, chunks, whether on a GPU)
+# → one item for each photo that is done with.
+Compute = Callable[[Any, Path, Path, Iterator[Chunk], bool], Iterator[Any]]
 
 
 class Summary(NamedTuple):
@@ -43,16 +42,15 @@ class Summary(NamedTuple):
     said: tuple[str, ...]
 
 
-def here(backbone: Any, folder: Path, out: Path, chunks: Iterator[Chunk]) -> Iterator[None]:
-    """Compute and write chunks in this process. Threads read a chunk, then TensorFlow computes: at
-    the same time both take twice as long, for its threads wait for each other at each layer.
-    """
-    from mobilenet.features import pooled
-
+def here(
+    backbone: Any, folder: Path, out: Path, chunks: Iterator[Chunk], on_gpu: bool
+) -> Iterator[None]:
+    """Compute and write chunks in this process: threads read a chunk, then they compute it."""
+    pooled = frozen.pooling(backbone, on_gpu)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for chunk in chunks:
             found, photos = parts.read(folder, chunk, backbone.size, pool.map)
-            parts.write(out, chunk, found, pooled(backbone, photos))
+            parts.write(out, chunk, found, pooled(photos))
             yield from [None] * len(chunk.paths)
 
 
@@ -61,14 +59,14 @@ def extract(
     out: Path,
     size: int | None = None,
     compute: Compute = here,
-    load: Callable[..., Any] | None = None,
+    on_gpu: bool | None = None,
 ) -> Summary:
     """Have the features of all photos below a folder as parts in `out`; only what is not there is
     computed.
 
-    size: pixels a side, by default the backbone's. load: what gives the backbone, by default
-    `backbone.load`. Raises UserError if there are no photos, if `out` is another run's or holds
-    other features, and if it cannot be written.
+    size: pixels a side, by default the backbone's. on_gpu: whether `compute` does it on a GPU, by
+    default as `frozen.on_gpu` says. Raises UserError if there are no photos, if `out` is another
+    run's or holds other features, and if it cannot be written.
     """
     parts.arrow()  # before anything takes time
     if not folder.is_dir():
@@ -81,8 +79,8 @@ def extract(
     with alone(out, wait=False) as free:
         if not free:
             raise UserError(f"Another run is writing to {out}: wait for it, or name another --out.")
-        backbone = (load or backbones.load)(size=size)
-        described = parts.about(folder, backbone)
+        backbone, gpu = frozen.stored(size), frozen.on_gpu() if on_gpu is None else on_gpu
+        described = parts.about(folder, backbone, gpu)
         parts.begin(out, described)
         old, computed = set(parts.listed(out)), 0
         there = sum(map(parts.photos_in, parts.listed(out, "features")))
@@ -102,7 +100,7 @@ def extract(
                 computed += 1
                 yield chunk
 
-        for _ in progress(compute(backbone, folder, out, missing()), left, "Photos"):
+        for _ in progress(compute(backbone, folder, out, missing(), gpu), left, "Photos"):
             pass
         parts.remove(out, old)
         parts.finish(out, described)
@@ -138,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mobilenet import cluster
 
             with cluster.connected(options.cluster):
-                summary = extract(*asked, compute=cluster.compute, load=cluster.stored)
+                summary = extract(*asked, compute=cluster.compute, on_gpu=cluster.on_gpus())
         else:
             if sys.stderr.isatty():
                 print("Loading the backbone …", end="\r", file=sys.stderr, flush=True)

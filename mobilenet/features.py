@@ -6,17 +6,18 @@ kept in files, named by all that decides what is in them, so that a new kernel f
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import UserError, cache, cost, flatbuffer, litert
+from mobilenet import UserError, cache, cost, flatbuffer, frozen
 from mobilenet.backbone import Backbone
 from mobilenet.engine import keras, tf
 from mobilenet.files import DAMAGE
+from mobilenet.frozen import Pass
 from mobilenet.progress import progress
 
 BATCH = 32
@@ -209,10 +210,6 @@ def fold(model: Any) -> Any:
     return copy
 
 
-# A batch of photos, from 0 to 255, to the results at each cut.
-Pass = Callable[[np.ndarray], list[np.ndarray]]
-
-
 @lru_cache(maxsize=8)  # so that nothing is written or traced twice
 def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
     """The backbone from photos to each cut, float32, folded: on a GPU by TensorFlow, else by
@@ -221,26 +218,7 @@ def _frozen_pass(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
     On two cores LiteRT takes half of TensorFlow's time, and gives a photo the same bits whatever
     batch it is in (measured with TensorFlow 2.21 and LiteRT 2.3, with AVX-512 and with AVX2).
     """
-    return (_traced if tf.config.list_physical_devices("GPU") else _written)(backbone, cuts)
-
-
-def _written(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:
-    one, *_ = litert.opened(frozen_file(backbone, cuts))
-
-    def forward(photos: np.ndarray) -> list[np.ndarray]:
-        return [np.stack(results) for results in zip(*litert.each(one, photos), strict=True)]
-
-    return forward
-
-
-def frozen_file(backbone: Backbone, cuts: Sequence[str | None]) -> bytes:
-    """The content of a `.tflite` file that takes a photo, float32 (1, size, size, 3) from 0 to 255,
-    and gives its activations at each cut, with cut None the pooled features (1, channels).
-    """
-    layers = flatbuffer.of_photos(flatbuffer.layers_of(backbone.model))
-    inputs = {layer.name: layer.inputs[0] for layer in layers if layer.inputs}
-    pooled = flatbuffer.pooled(layers[-1].name)
-    return flatbuffer.written([*layers, pooled], [inputs.get(c, pooled.name) for c in cuts])
+    return (_traced if frozen.on_gpu() else frozen.by_litert)(backbone, cuts)
 
 
 def _traced(backbone: Backbone, cuts: tuple[str | None, ...]) -> Pass:

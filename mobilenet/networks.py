@@ -11,6 +11,7 @@ from typing import Any
 
 from mobilenet import UserError
 from mobilenet.engine import keras
+from mobilenet.frozen import V2_BODY, make_divisible
 
 layers = keras.layers
 
@@ -25,16 +26,6 @@ V1_BODY = (
     *5 * ((512, 1),),
     (1024, 2),
     (1024, 1),
-)
-# V2, table 2: expansion t, channels c, blocks n, stride s of the first of them.
-V2_BODY = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
 )
 MOMENTUM = 0.9  # of BatchNorm; with Keras's 0.999 a short training ends on stale statistics
 
@@ -126,12 +117,6 @@ def inverted_residual(
     if shortcut and x.shape == start.shape:
         x = layers.Add(name=f"{name}add")([start, x])
     return x
-
-
-def make_divisible(channels: float, by: int = 8) -> int:
-    """Channels rounded to a multiple of 8 that is at least 8 and loses at most a tenth."""
-    rounded = max(by, int(channels + by / 2) // by * by)
-    return rounded if rounded >= 0.9 * channels else rounded + by
 
 
 def _convolution(x: Any, channels: int, kernel: int, stride: int, names: tuple[str, ...]) -> Any:

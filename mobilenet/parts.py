@@ -36,7 +36,7 @@ from mobilenet.progress import progress
 
 ABOUT = "about.json"
 MOST = 512  # photos in a chunk
-PASSES = 1  # to be counted up when `features.pooled` comes to give other features
+PASSES = 2  # to be counted up when `frozen.pooling` comes to give other features
 CUT = 256  # photos from one cut to the next, on average
 NAME = re.compile(r"(features|unreadable)-[0-9a-f]{20}-\d+\.parquet")
 AGAIN = "delete it and run `python -m mobilenet.extract` again"
@@ -88,10 +88,13 @@ def arrow() -> Any:
     return pyarrow
 
 
-def about(folder: Path, backbone: Any) -> dict[str, Any]:
+def about(folder: Path, backbone: Any, on_gpu: bool) -> dict[str, Any]:
     """What all parts of a folder have in common: photos, backbone, and the versions that decide
-    pixels and features.
+    pixels and features. on_gpu: whether TensorFlow computes them, on a GPU; else LiteRT does.
     """
+    engine = f"LiteRT {version('ai-edge-litert')}"
+    if on_gpu:
+        engine = f"TensorFlow {version('tensorflow')} and Keras {version('keras')}"
     return {
         "photos": str(folder.resolve()),
         "backbone": backbone.card()
@@ -100,8 +103,7 @@ def about(folder: Path, backbone: Any) -> dict[str, Any]:
             "decoding": DECODINGS,
             "pillow": PIL.__version__,
             "passes": PASSES,
-            "tensorflow": version("tensorflow"),
-            "keras": version("keras"),
+            "engine": engine,
         },
     }
 
@@ -263,10 +265,14 @@ def read(
     """The photos of a chunk: what each file is, and those that can be read, uint8 (N, size, size,
     3), in their order. each: the map of a pool of threads, to read several at once.
     """
-    results = list(each(lambda path: read_file(folder, path, size), chunk.paths))
-    photos = [photo for _, photo in results if photo is not None]
-    stacked = np.stack(photos) if photos else np.empty((0, size, size, 3), np.uint8)
-    return [found for found, _ in results], stacked
+    found, count = [], 0
+    photos = np.empty((len(chunk.paths), size, size, 3), np.uint8)
+    for one, photo in each(lambda path: read_file(folder, path, size), chunk.paths):
+        found.append(one)
+        if photo is not None:
+            photos[count] = photo
+            count += 1
+    return found, photos[:count]
 
 
 def write(out: Path, chunk: Chunk, found: Sequence[Found], features: np.ndarray) -> None:

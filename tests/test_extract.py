@@ -13,7 +13,7 @@ import pytest
 from conftest import SIZE, draw, one_sentence, write
 from PIL import Image
 
-from mobilenet import ROOT, UserError, decoding, extract, features, parts
+from mobilenet import ROOT, UserError, decoding, extract, features, frozen, litert, parts
 from mobilenet import backbone as backbones
 from mobilenet.files import alone
 from mobilenet.folders import list_photos
@@ -25,7 +25,7 @@ cluster = pytest.mark.cluster
 @pytest.fixture
 def backbone(small, monkeypatch):
     """What extract takes for the backbone that there is; chunks are small."""
-    monkeypatch.setattr(backbones, "load", lambda size=None: small)
+    monkeypatch.setattr(frozen, "stored", lambda size=None: small)
     monkeypatch.setattr(parts, "CUT", 4)
     monkeypatch.setattr(parts, "MOST", 8)
     return small
@@ -40,13 +40,13 @@ def folder(tmp_path):
 @pytest.fixture
 def computed(monkeypatch):
     """How many photos went through the network since it was cleared last."""
-    seen, pooled = Counter(), features.pooled
+    seen, each = Counter(), litert.each
 
-    def counting(backbone, images):
+    def counting(one, images):
         seen["photos"] += len(images)
-        return pooled(backbone, images)
+        return each(one, images)
 
-    monkeypatch.setattr(features, "pooled", counting)
+    monkeypatch.setattr(litert, "each", counting)
     return seen
 
 
@@ -96,14 +96,14 @@ class TestRows:
     def test_are_the_pooled_output_of_the_backbone(self, folder, tmp_path, monkeypatch):
         # A trained one: in an untrained one rounding grows from block to block.
         bundled = backbones.load(size=SIZE, weights="bundled")
-        monkeypatch.setattr(backbones, "load", lambda size=None: bundled)
+        monkeypatch.setattr(frozen, "stored", lambda size=None: bundled)
         extract.extract(folder, tmp_path / "out")
         found = rows(tmp_path / "out")
         computed = [row["features"] for row in found.values()]
         np.testing.assert_allclose(computed, direct(bundled, folder, found), rtol=1e-5, atol=1e-5)
 
     def test_do_not_depend_on_who_computes_a_chunk(self, backbone, folder, tmp_path):
-        def by_chunk(backbone, folder, out, chunks):
+        def by_chunk(backbone, folder, out, chunks, on_gpu):
             for chunk in chunks:
                 found, images = parts.read(folder, chunk, backbone.size)
                 parts.write(out, chunk, found, features.pooled(backbone, images))
@@ -405,7 +405,7 @@ class TestRefused:
         assert "name another folder with --out." in self.run(other, out)
         with monkeypatch.context() as patch:
             bundled = backbones.Backbone("mobilenet_v2", 0.35, "random", 64, backbone.model)
-            patch.setattr(backbones, "load", lambda size=None: bundled)
+            patch.setattr(frozen, "stored", lambda size=None: bundled)
             assert "(size 96, not 64)" in self.run(folder, out)
         with monkeypatch.context() as patch:
             patch.setattr(parts, "DECODINGS", 99)

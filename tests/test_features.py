@@ -9,7 +9,7 @@ from conftest import LOW, SIZE, draw, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, cache, cost, features
+from mobilenet import UserError, cache, cost, features, frozen
 
 
 @pytest.fixture(scope="module")
@@ -392,8 +392,8 @@ def test_folding_v1_a_nested_network_and_a_norm_without_a_convolution(photos):
 
 
 def test_asking_again_writes_no_file(small, photos, monkeypatch):
-    seen, real = [], features.frozen_file
-    monkeypatch.setattr(features, "frozen_file", lambda *of: seen.append(of) or real(*of))
+    seen, real = [], frozen.frozen_file
+    monkeypatch.setattr(frozen, "frozen_file", lambda *of: seen.append(of) or real(*of))
     features._frozen_pass.cache_clear()
     for count in (8, 8, 3):
         features.activations(small, photos.images[:count], None)

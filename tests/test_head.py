@@ -327,7 +327,7 @@ def about(bundled, tmp_path):
     """A folder of parts of 60 photos and what is to be known of their backbone."""
     features, labels = some_photos(2, 60, bundled.channels)
     out = write_parts(tmp_path / "parts", features, ["ab"[k] for k in labels], (25,))
-    parts.finish(out, parts.about(tmp_path, bundled))
+    parts.finish(out, parts.about(tmp_path, bundled, False))
     return out
 
 
