@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -61,6 +61,20 @@ def make_divisible(channels: float, by: int = 8) -> int:
     return rounded if rounded >= 0.9 * channels else rounded + by
 
 
+class Stored(NamedTuple):
+    """What stands for a network that Keras has not built: its weights and its layers."""
+
+    weights: Sequence[np.ndarray]
+    layers: Sequence[Layer]
+
+    def get_weights(self) -> Sequence[np.ndarray]:
+        return self.weights
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        return None, None, None, len(self.weights[-1])
+
+
 def stored(size: int | None = None) -> backbones.Backbone:
     """The backbone as `backbone.load` finds it, by default at its own size, but of its network only
     the weights. Raises what `backbone.load` raises.
@@ -86,9 +100,11 @@ def stored(size: int | None = None) -> backbones.Backbone:
 def of_weights(
     alpha: float, weights: str, size: int, arrays: Sequence[np.ndarray]
 ) -> backbones.Backbone:
-    """A backbone that knows of its network only the weights: arrays, as Keras orders them."""
-    shape = (None, None, None, len(arrays[-1]))
-    network = SimpleNamespace(get_weights=lambda: arrays, output_shape=shape)
+    """A backbone that knows of its network only the weights: arrays, as Keras orders them.
+
+    Raises flatbuffer.Unknown if they are none of this network.
+    """
+    network = Stored(arrays, list(_layers(alpha, size, arrays)))
     return backbones.Backbone("mobilenet_v2", alpha, weights, size, network)
 
 
@@ -133,9 +149,10 @@ def frozen_file(backbone: backbones.Backbone, cuts: Sequence[str | None]) -> byt
     """The content of a `.tflite` file that takes a photo, float32 (1, size, size, 3) from 0 to 255,
     and gives its activations at each cut, with cut None the pooled features (1, channels).
 
-    Raises flatbuffer.Unknown if the weights are none of this network.
+    Raises flatbuffer.Unknown for layers or weights that are none of MobileNetV2.
     """
-    layers = list(_layers(backbone.alpha, backbone.size, backbone.model.get_weights()))
+    model = backbone.model
+    layers = model.layers if isinstance(model, Stored) else flatbuffer.layers_of(model)
     layers = flatbuffer.of_photos(layers)
     inputs = {layer.name: layer.inputs[0] for layer in layers if layer.inputs}
     pooled = flatbuffer.pooled(layers[-1].name)

@@ -14,7 +14,17 @@ from hostile_files import rewritten
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, backbone, classifier, features, flatbuffer, litert, predict, saved
+from mobilenet import (
+    ROOT,
+    backbone,
+    classifier,
+    features,
+    flatbuffer,
+    frozen,
+    litert,
+    predict,
+    saved,
+)
 from mobilenet.engine import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -92,7 +102,7 @@ def test_the_backbone_at_every_cut(small, size):
     network = backbone.load(alpha=ALPHA, size=size, weights="random")
     network.model.set_weights(small.model.get_weights())
     inputs = photos(1, size)
-    one, *_ = litert.opened(features.frozen_file(network, (*network.cuts, None)))
+    one, *_ = litert.opened(frozen.frozen_file(network, (*network.cuts, None)))
     edges = [network.model.get_layer(cut).input for cut in network.cuts]
     ends = [*edges, layers.GlobalAveragePooling2D()(network.model.output)]
     expected = keras.Model(network.model.input, ends)(features.preprocess(inputs), training=False)
@@ -106,7 +116,7 @@ def test_the_backbone_at_every_cut(small, size):
 @given(st.integers(1, 9), st.integers(1, 4))
 @settings(max_examples=10, deadline=None)
 def test_neither_batch_nor_threads_change_a_bit(short, count, threads):
-    one, *_ = litert.opened(features.frozen_file(short, (None,)))
+    one, *_ = litert.opened(frozen.frozen_file(short, (None,)))
     many = photos(9)
     alone = [one(photo)[0] for photo in many]
     together = [row for (row,) in litert.each(one, many[:count], threads)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import SIZE, draw, write
 
-from mobilenet import ROOT, UserError, features, flatbuffer, frozen, litert, parts
+from mobilenet import ROOT, UserError, features, frozen, litert, parts
 from mobilenet import backbone as backbones
 
 
@@ -30,13 +30,11 @@ def test_the_layers_are_those_that_keras_describes(alpha, size):
     photo = rng.integers(0, 256, (size, size, 3), np.uint8)
     weights = [w + rng.uniform(-0.01, 0.01, w.shape) for w in backbone.model.get_weights()]
     backbone.model.set_weights(weights)
-    layers = flatbuffer.of_photos(flatbuffer.layers_of(backbone.model))
-    last = flatbuffer.pooled(layers[-1].name)
-    edges = [backbone.model.get_layer(cut).input for cut in backbone.cuts[:-1]]
-    names = [last.name, *(edge._keras_history.operation.name for edge in edges)]
-    theirs = litert.opened(flatbuffer.written([*layers, last], names))[0](photo)
-    cuts = (None, *backbone.cuts[:-1])
-    ours = litert.opened(frozen.frozen_file(backbone, cuts))[0](photo)
+    weights = backbone.model.get_weights()
+    stored, cuts = frozen.of_weights(alpha, "random", size, weights), (None, *backbone.cuts[:-1])
+    ours, theirs = (
+        litert.opened(frozen.frozen_file(of, cuts))[0](photo) for of in (stored, backbone)
+    )
     for one, other in zip(ours, theirs, strict=True):
         assert one.std() > 0
         np.testing.assert_array_equal(one, other)
