@@ -177,7 +177,7 @@ def fold(model: Any) -> Any:
     convolutions = keras.layers.Conv2D, keras.layers.DepthwiseConv2D
     norms = {}  # by the convolution's name
     for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.center and layer.scale:
             before = layer.input._keras_history.operation
             if isinstance(before, convolutions) and before.activation is keras.activations.linear:
                 norms[before.name] = layer

@@ -19,7 +19,12 @@ import numpy as np
 MOST = 1 << 27  # numbers that a layer gives for one photo; MobileNetV2 of 224 pixels: 1.2 million
 ALIGNED = 16  # bytes: where the schema wants weights to begin
 CONVOLUTIONS = "Conv2D", "DepthwiseConv2D"
+LINEAR = None, "linear"
 NOTHING = "Dropout", "Identity", "InputLayer"  # they give what they take
+
+
+# What a description raises that says other things than are asked of it here.
+MALFORMED = KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError
 
 
 class Unknown(Exception):
@@ -44,7 +49,6 @@ Weights = Callable[[tuple[str, ...]], Sequence[np.ndarray]]
 
 def layers_of(model: Any) -> list[Layer]:
     """The layers of a Keras network, each after those whose results it takes. Raises Unknown."""
-
     return described(model.get_config(), _weights_of(model))
 
 
@@ -66,7 +70,7 @@ def described(config: dict[str, Any], weights: Weights) -> list[Layer]:
     """
     try:
         return list(_described(config, weights, (), ()))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise Unknown(f"a layer that is called as none here is ({error})") from error
 
 
@@ -154,9 +158,8 @@ def folded(
     """
     gamma, beta, mean, variance = map(np.float64, norm)
     factor = gamma / np.sqrt(variance + epsilon)
-    return kernel * (factor.reshape(kernel.shape[2:]) if depthwise else factor), beta + (
-        bias - mean
-    ) * factor
+    by_channel = factor.reshape(kernel.shape[2:]) if depthwise else factor
+    return kernel * by_channel, beta + (bias - mean) * factor
 
 
 def written(layers: Sequence[Layer], outputs: Sequence[str]) -> bytes:
@@ -165,11 +168,14 @@ def written(layers: Sequence[Layer], outputs: Sequence[str]) -> bytes:
 
     Raises Unknown for a layer that is not known here, or that takes more memory than a photo may.
     """
-    merged, stands = _merged(_needed(layers, outputs), outputs)
-    file = _File()
-    for layer in merged:
-        file.add(layer)
-    return file.packed([stands.get(name, name) for name in outputs])
+    try:
+        merged, stands = _merged(_needed(layers, outputs), outputs)
+        file = _File()
+        for layer in merged:
+            file.add(layer)
+        return file.packed([stands.get(name, name) for name in outputs])
+    except MALFORMED as error:
+        raise Unknown(f"a layer with other settings than are known here ({error})") from error
 
 
 def _needed(layers: Sequence[Layer], outputs: Sequence[str]) -> list[Layer]:
@@ -209,12 +215,12 @@ def _joined(before: Layer, layer: Layer, alone: bool) -> Layer | None:
     if layer.kind == "BatchNormalization" and before.kind in CONVOLUTIONS:
         kernel, *bias = before.weights
         depthwise, epsilon = before.kind == "DepthwiseConv2D", layer.config["epsilon"]
+        channels = prod(kernel.shape[2:]) if depthwise else kernel.shape[-1]
+        if [norm.shape for norm in layer.weights] != 4 * [(channels,)]:
+            raise Unknown("a BatchNorm without scale or shift, or along another axis")
         weights = folded(kernel, sum(bias), layer.weights, epsilon, depthwise)
         return before._replace(weights=weights)
     return None
-
-
-LINEAR = None, "linear"
 
 
 def _bounded(layer: Layer) -> str:
@@ -240,10 +246,10 @@ class _File:
 
     def add(self, layer: Layer) -> None:
         """Write a layer. Raises Unknown for one that is not known."""
-        make = getattr(self, f"_{layer.kind.lower()}", None)
+        make = MAKERS.get(layer.kind)
         if make is None or layer.config.get("activation") not in LINEAR:
             raise Unknown(f"a layer of the kind {layer.kind}")
-        make(layer)
+        make(self, layer)
 
     def packed(self, outputs: Sequence[str]) -> bytes:
         """The whole file."""
@@ -426,6 +432,19 @@ class _File:
         inputs = [before, self._constant(kernel.T), self._constant(bias)]
         shape, none = (1, kernel.shape[1]), self._fused(layer)
         self._operate(layer.name, "FULLY_CONNECTED", inputs, shape, "FullyConnected", **none)
+
+
+MAKERS = {
+    "InputLayer": _File._inputlayer,
+    "ZeroPadding2D": _File._zeropadding2d,
+    "Conv2D": _File._conv2d,
+    "DepthwiseConv2D": _File._depthwiseconv2d,
+    "Add": _File._add,
+    "ReLU": _File._relu,
+    "Rescaling": _File._rescaling,
+    "GlobalAveragePooling2D": _File._globalaveragepooling2d,
+    "Dense": _File._dense,
+}
 
 
 def _same(length: int, side: int, step: int) -> tuple[int, int]:

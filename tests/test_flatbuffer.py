@@ -181,11 +181,30 @@ def test_help_and_what_is_wrong_load_no_tensorflow():
     assert found == [0] * 10 + [2] * 10 + [1] * 3
 
 
-def test_layers_that_are_not_known_are_left_to_keras():
-    inputs = keras.Input((SIZE, SIZE, 3))
-    x = layers.Conv2D(2, 3, dilation_rate=2)(inputs)
-    x = layers.GlobalMaxPooling2D()(x)
-    model = randomised(keras.Model(inputs, layers.Dense(1)(x)))
+class Fused(layers.Layer):
+    """Of somebody else; it does nothing."""
+
+    def call(self, x):
+        return x
+
+
+UNKNOWN = {
+    "a convolution with gaps": lambda: layers.Conv2D(3, 3, dilation_rate=2),
+    "an activation": lambda: layers.Conv2D(3, 3, activation="tanh"),
+    "a bounded ReLU": lambda: layers.ReLU(4.0),
+    "BatchNorm on its own": layers.BatchNormalization,
+    "BatchNorm without a shift": lambda: (
+        lambda x: layers.BatchNormalization(center=False)(layers.Conv2D(2, 3)(x))
+    ),
+    "a layer of one's own": Fused,
+}
+
+
+@pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN)
+def test_layers_that_are_not_known_are_left_to_keras(make):
+    photo = keras.Input((SIZE, SIZE, 3))
+    x = layers.GlobalAveragePooling2D()(make()(photo))
+    model = randomised(keras.Model(photo, layers.Dense(1)(x)))
     with pytest.raises(flatbuffer.Unknown):
         flatbuffer.of_model(model)
     np.testing.assert_array_equal(
