@@ -195,11 +195,8 @@ def measure(
         if process.returncode == 0:
             return found
         said.seek(0)
-        reason = (said.read().strip().splitlines() or ["it was ended, often for want of memory"])[
-            -1
-        ]
-    reason = reason.removeprefix("error: ").rstrip(".")
-    raise UserError(f"A run of {peer.name!r} stopped: {reason}.")
+        why = bench_peers.reason(said.read())
+    raise UserError(f"A run of {peer.name!r} stopped: {why}.")
 
 
 def show_stages(found: dict[str, Any]) -> None:

@@ -109,8 +109,11 @@ def timed(build: Peer, arguments: Sequence[str], told: dict[str, str]) -> dict[s
         found["memory"] = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     code, found["seconds"] = process.wait(), time.perf_counter() - start
     if code:
-        reason = (said.strip().splitlines() or ["it was ended"])[-1]
-        raise UserError(
-            f"{arguments[0]} of {build.name} stopped: {reason.removeprefix('error: ').rstrip('.')}."
-        )
+        raise UserError(f"{arguments[0]} of {build.name} stopped: {reason(said)}.")
     return found
+
+
+def reason(said: str) -> str:
+    """Why a process stopped, by what it said on standard error; without the full stop."""
+    lines = said.strip().splitlines() or ["it was ended, often for want of memory"]
+    return lines[-1].removeprefix("error: ").rstrip(".")

@@ -97,8 +97,8 @@ def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[s
     made may be named: `untrusted` says what is looked at first, `elsewhere` what is made of it.
     Raises UserError if it is no such model.
     """
+    config, names, ours = saved.checked(path, classes)
     with saved.told(path):
-        config, names, ours = saved.checked(path, classes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that lack, which it then raises
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)

@@ -87,8 +87,7 @@ def evaluate(
         counts = [card.get(key) for key in ("multiply_adds", "parameters")]
         total = cost.Cost(*counts) if all(counts) else None  # of a file of others it is not known
     else:
-        with saved.told(path):
-            saved.checked(path, classes)  # before TensorFlow loads
+        saved.checked(path, classes)  # before TensorFlow loads
         from mobilenet import classifier
 
         model, names = classifier.load(path, classes)

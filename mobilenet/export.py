@@ -253,8 +253,7 @@ def export(path: Path, quantize: str, out: Path, classes: Sequence[str] | None =
     """Convert a saved classifier, write the file and say what it is. classes: the names of its
     classes, if it has none.
     """
-    with saved.told(path):
-        saved.checked(path, classes)
+    saved.checked(path, classes)
     if out.suffix != ".tflite":
         raise UserError(f"{out} is no name for a LiteRT model: let it end in .tflite.")
     from mobilenet import classifier  # TensorFlow, which takes seconds

@@ -280,12 +280,13 @@ def _stream(
     them that maps (V, N, 8) make, view by view.
     """
     count = 1 if maps is None else len(maps)
-    forward, moving = _frozen_pass(backbone, cuts), _moving(backbone.size)
+    forward = _frozen_pass(backbone, cuts)
     starts = [(v, i) for v in range(count) for i in range(0, len(images), BATCH)]
     for v, i in progress(starts, len(starts), "Frozen blocks"):
         some = images[i : i + BATCH]
         if v:
-            some = moving(tf.constant(some), tf.constant(maps[v, i : i + BATCH])).numpy()
+            moves = tf.constant(maps[v, i : i + BATCH])
+            some = _moving(backbone.size)(tf.constant(some), moves).numpy()
         yield [result.astype(np.float16) for result in forward(some)]
 
 

@@ -74,9 +74,7 @@ def load(
         return [row.astype(np.float64)]
 
     def compute(photos: np.ndarray) -> np.ndarray:
-        rows = each(answer, photos, 1 if threads else None)
-        rows = [row for (row,) in progress(rows, len(photos), "Answers")]
-        return np.stack(rows) if rows else np.empty((0, len(names)))
+        return rows(answer, photos, len(names), 1 if threads else None)
 
     return compute, names, size
 
@@ -121,6 +119,15 @@ def each(one: One, photos: np.ndarray, threads: int | None = None) -> Iterator[l
     """What `one` gives for each photo, in their order; threads: at once, by default one a core."""
     threads = threads or os.cpu_count() or 1
     return ahead(one, zip(photos, strict=True), threads, threads)
+
+
+def rows(one: One, photos: np.ndarray, length: int, threads: int | None = None) -> np.ndarray:
+    """The one result of each photo, (N, length), while a bar shows how many are done; threads: as
+    in `each`.
+    """
+    found = progress(each(one, photos, threads), len(photos), "Answers")
+    found = [row for (row,) in found]
+    return np.stack(found) if found else np.empty((0, length))
 
 
 def read_card(path: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from mobilenet.flatbuffer import Unknown
 from mobilenet.metrics import probabilities
 from mobilenet.naming import named
 from mobilenet.photos import Photos
-from mobilenet.progress import progress
 from mobilenet.untrusted import CARD, WEIGHTS, Refused, check_classifier
 
 DIGITS = 16  # of the sha256 of a photo's file that a card keeps
@@ -72,7 +71,7 @@ def checked(
     """What describes the network of a `.keras` file, the names of its classes, and whether the file
     is of this project; nothing is built yet.
 
-    classes: as in `classifier.load`. Raises UserError, in `told` alone, if it is no such file.
+    classes: as in `classifier.load`. Raises UserError if it is no such file.
     """
     if (path / "saved_model.pb").is_file():
         raise UserError(
@@ -98,9 +97,10 @@ def checked(
             f"{path} is neither a .keras nor a .tflite file: convert it to .tflite, which predict "
             "and evaluate take, or name another."
         )
-    config, card = check_classifier(path), read_card(path)
-    names = named(path, card["class_names"], classes)
-    _check_names(path, names)
+    with told(path):
+        config, card = check_classifier(path), read_card(path)
+        names = named(path, card["class_names"], classes)
+        _check_names(path, names)
     ours = bool(card["class_names"])
     if ours and len(names) == 2 and card.get("positive") != names[1]:
         raise UserError(
@@ -176,8 +176,8 @@ def answers(
     The function is that of `computing`. Raises UserError if it is no such file, and Unknown if only
     Keras can say, or compute, what is in it.
     """
+    config, names, ours = checked(path, classes)
     with told(path):
-        config, names, ours = checked(path, classes)
         if not ours or config["class_name"] != "Functional":
             raise Unknown("a network that this project did not build")
         data = _written(path, config["config"])
@@ -228,8 +228,6 @@ def computing(data: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[in
     shape, outputs = tuple(map(int, taken["shape"])), int(given["shape"][-1])
 
     def compute(photos: np.ndarray) -> np.ndarray:
-        rows = progress(litert.each(one, photos), len(photos), "Answers")
-        logits = [np.empty((0, outputs), np.float32), *(row[None] for (row,) in rows)]
-        return probabilities(np.concatenate(logits))
+        return probabilities(litert.rows(one, photos, outputs))
 
     return compute, shape, outputs
