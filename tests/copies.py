@@ -9,7 +9,7 @@ import ast
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -61,7 +61,7 @@ SMALL = {
     "05_how_far_to_trust_it": {"VIEWS": "2", "EPOCHS": "8", "FOLDS": "2"},
     "06_from_scratch": {
         "SIZE": "32",
-        "CHANNELS": "(16, 32)",
+        "CHANNELS": "(16,)",
         "EPOCHS": "2",
         "FEW_EPOCHS": "2",
         "HEAD_EPOCHS": "8",
@@ -122,6 +122,16 @@ def set_knobs(project: Path, name: str, knobs: Mapping[str, str]) -> None:
     path = project / "notebooks" / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     turn(code_cells(notebook)[1], knobs)
+    nbformat.write(notebook, path)
+
+
+def keep_code_cells(project: Path, name: str, numbers: Sequence[int]) -> None:
+    """Take the other code cells, counted from 0, out of a notebook in a copy."""
+    path = project / "notebooks" / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = code_cells(notebook)
+    kept = [code[number] for number in numbers]
+    notebook.cells = [c for c in notebook.cells if c.cell_type != "code" or c in kept]
     nbformat.write(notebook, path)
 
 

@@ -97,10 +97,10 @@ def seen(cell: NotebookNode) -> list[tuple[str, Any]]:
     return shown
 
 
-def shown(client: NotebookClient, last: int | None = None) -> list[list]:
+def shown(client: NotebookClient) -> list[list]:
     """What the code cells show, without seconds and without how often a run was run."""
     found = []
-    for cell in code_cells(client.nb)[:last]:
+    for cell in code_cells(client.nb):
         outputs = [(kind, _timeless(value)) for kind, value in seen(cell)]
         if "log" in cell.metadata.get("tags", []):
             outputs = [(kind, _uncounted(kind, value)) for kind, value in outputs]
@@ -173,9 +173,7 @@ def draw_point(
     return cell, float(rng.uniform(0, seconds[cell]))
 
 
-def attack(
-    client: NotebookClient, how: signal.Signals, cell: int, delay: float, last: int | None = None
-) -> str:
+def attack(client: NotebookClient, how: signal.Signals, cell: int, delay: float) -> str:
     """Run a notebook's cells and send its kernel a signal `delay` seconds after a cell's start.
 
     Returns what came of it: "interrupted", "killed", "missed" where a signal came between two cells
@@ -188,7 +186,7 @@ def attack(
     timer.start()
     client.timeout = LOST
     try:
-        run(client, cell, last)
+        run(client, cell)
     except CellExecutionError as error:
         # TensorFlow's C++ makes a SystemError of it, with the interrupt as its cause.
         if "KeyboardInterrupt" not in str(error):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import kernels
 import numpy as np
 import pytest
-from copies import DEEP, copy_small, set_knobs
+from copies import DEEP, copy_small, keep_code_cells, set_knobs
 
 from mobilenet import ROOT
 from mobilenet.interrupts import held
@@ -22,26 +22,30 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 ATTACKS = 20  # on each notebook
 FROZEN = "03_alpaca_classifier"
+# Its code cells up to the memory of runs, without those whose results no later one of them needs.
+NEEDED = (0, 1, 2, 3, 8, 9, 10)
 NAMES = [path.stem for path in run.notebooks() if path.stem not in run.ON_CALL]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A function of a notebook: a copy of the project in which it ran once and was left alone, what
-    its cells showed, what it made, and the seconds of each cell.
+    """A function of a notebook: a copy of the project in which it, or these code cells of it, ran
+    once and was left alone, what its cells showed, what it made, and the seconds of each cell.
     """
     known = {}
 
-    def ran(name: str, last: int | None = None):
-        if (name, last) not in known:
+    def ran(name: str, numbers: tuple[int, ...] | None = None):
+        if (name, numbers) not in known:
             project = copy_small(tmp_path_factory.mktemp(name), deep=name in DEEP)
             if name == FROZEN:  # its pass is then what takes the time, not what is compiled first
                 set_knobs(project, name, {"VIEWS": "30"})
+            if numbers:
+                keep_code_cells(project, name, numbers)
             with kernels.kernel(project, name) as client:
-                seconds = kernels.run(client, 0, last)
-                shown = kernels.shown(client, last)
-            known[name, last] = project, shown, kernels.made(project), seconds
-        return known[name, last]
+                seconds = kernels.run(client)
+                shown = kernels.shown(client)
+            known[name, numbers] = project, shown, kernels.made(project), seconds
+        return known[name, numbers]
 
     return ran
 
@@ -52,10 +56,9 @@ def check(
     how: signal.Signals,
     ran: tuple,
     cell: int | None = None,
-    last: int | None = None,
 ) -> None:
     """Attack a notebook on what earlier attacks left, in any cell or in this one, then run all
-    cells, or those before the last one, and compare with `ran`.
+    cells and compare with `ran`.
     """
     project, shown, made, seconds = ran
     rng = np.random.default_rng([NAMES.index(name), number])
@@ -63,25 +66,24 @@ def check(
         shutil.rmtree(project / "build" / "cache", ignore_errors=True)
     cell, delay = kernels.draw_point(rng, seconds, cell)
     with kernels.kernel(project, name) as client:
-        came = kernels.attack(client, how, cell, delay, last)
+        came = kernels.attack(client, how, cell, delay)
         said = f"{how.name} {delay:.2f} s after the start of code cell {cell + 1}: {came}"
         print(said, *kernels.leftovers(project))  # shown if the test fails
         again = came in ("interrupted", "missed") and rng.random() < 0.8
         if again:  # what a user does who interrupted
-            kernels.run(client, 0, last)
-            assert kernels.shown(client, last) == shown, said
+            kernels.run(client)
+            assert kernels.shown(client) == shown, said
     if not again:
         with kernels.kernel(project, name) as client:
-            kernels.run(client, 0, last)
-            assert kernels.shown(client, last) == shown, said
+            kernels.run(client)
+            assert kernels.shown(client) == shown, said
     assert kernels.made(project) == made, said
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_attacked_while_files_are_kept(how, undisturbed):
     """In the cell of notebook 3 that does the frozen work; then up to the memory of runs."""
-    frozen, last = 8, 11
-    check(FROZEN, ATTACKS, how, undisturbed(FROZEN, last), frozen, last)
+    check(FROZEN, ATTACKS, how, undisturbed(FROZEN, NEEDED), NEEDED.index(8))
 
 
 @pytest.mark.faults
