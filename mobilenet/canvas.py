@@ -8,12 +8,14 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from mobilenet.interrupts import held
 from mobilenet.lettering import families
 
 with held():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
@@ -79,16 +81,21 @@ def show(figure: Figure) -> None:
     """
     from IPython.display import display
 
-    buffer = io.BytesIO()
-    # Read again at once, so that packing it would be for nothing.
-    figure.savefig(buffer, format="png", dpi=SHARP * DPI, pil_kwargs={"compress_level": 0})
-    picture = Image.open(buffer).convert("RGB")
+    picture = _drawn(figure)
     holds_photos = any(axes.get_gid() == "photo" for axes in figure.axes)
     kind, coded = ("image/jpeg", _jpeg(picture)) if holds_photos else ("image/png", _png(picture))
     alt = figure.get_label()
     data = {kind: base64.b64encode(coded).decode(), "text/plain": alt}
     size = {"width": picture.width // SHARP, "height": picture.height // SHARP}
     display(data, raw=True, metadata={kind: {"alt": alt, **size}})
+
+
+def _drawn(figure: Figure) -> Image.Image:
+    """A figure as a picture. Unlike `savefig`, this lays it out and draws it in one go."""
+    figure.set_dpi(SHARP * DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _jpeg(picture: Image.Image) -> bytes:

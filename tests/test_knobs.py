@@ -280,7 +280,7 @@ def test_nothing_is_left_of_another_knob(fresh):
         turn(cells[1], {knob: value})
         turned = set(WORD.findall(own)) ^ set(WORD.findall(cells[1].source))
         start = decided(cells, knob)
-        for i, cell in enumerate(cells):
+        for i in range(len(cells)):
             changed.append(kernels.seen(kernels.run_cell(client, i)) != fresh.shown[i])
         cells[1].source = own
         for i in (0, 1, *range(start, len(cells))):
