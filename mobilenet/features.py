@@ -165,6 +165,18 @@ def cut_table(backbone: Backbone) -> list[CutRow]:
     return rows
 
 
+def norms_behind(model: Any) -> dict[str, Any]:
+    """The BatchNorm layers that stand behind a convolution and nothing else, by its name."""
+    convolutions = keras.layers.Conv2D, keras.layers.DepthwiseConv2D
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.center and layer.scale:
+            before = layer.input._keras_history.operation
+            if isinstance(before, convolutions) and before.activation is keras.activations.linear:
+                found[before.name] = layer
+    return found
+
+
 def fold(model: Any) -> Any:
     """A copy of a network in which each BatchNorm is folded into the convolution before it.
 
@@ -174,13 +186,7 @@ def fold(model: Any) -> Any:
     not for training: its kernels have other scales than those that were trained. Networks inside
     the network are folded, too; a BatchNorm that follows no convolution stays.
     """
-    convolutions = keras.layers.Conv2D, keras.layers.DepthwiseConv2D
-    norms = {}  # by the convolution's name
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.center and layer.scale:
-            before = layer.input._keras_history.operation
-            if isinstance(before, convolutions) and before.activation is keras.activations.linear:
-                norms[before.name] = layer
+    norms = norms_behind(model)
     folded = {norm.name for norm in norms.values()}
 
     def without(layer):
