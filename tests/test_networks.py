@@ -46,15 +46,17 @@ def draw_weights(model, seed: int = 0) -> None:
 @pytest.mark.parametrize(("kind", "alpha", "size"), CASES)
 def test_equal_weights_give_equal_outputs(kind, alpha, size):
     ours, published = both(kind, alpha, size)
-    assert ours.count_params() == published.count_params()
-    named = {layer.name for layer in published.layers if layer.weights}
-    assert {layer.name for layer in ours.layers if layer.weights} == named
     photos = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     draw_weights(published)
     ours.set_weights(published.get_weights())
     there = published(photos).numpy()
     assert there.std() > 0.1, "a comparison of zeros would say nothing"
     assert np.abs(ours(photos).numpy() - there).max() < 1e-5 * max(1, np.abs(there).max())
+    if size != SIZES[0]:  # of which the weights do not know
+        return
+    assert ours.count_params() == published.count_params()
+    named = {layer.name for layer in published.layers if layer.weights}
+    assert {layer.name for layer in ours.layers if layer.weights} == named
     draw_weights(ours, seed=1)
     for layer in published.layers:  # and back, by name
         if layer.weights:
