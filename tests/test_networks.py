@@ -27,15 +27,15 @@ def both(kind: str, alpha: float, size: int):
     return ours(size, alpha), published(**options, classifier_activation=None)
 
 
-def draw_weights(model, seed: int = 0) -> None:
+def draw_weights(model) -> None:
     """Weights that keep the signal alive through all layers, statistics far from their start."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     for weight in model.weights:
         shape, name = weight.shape, weight.path.rsplit("/", 1)[-1]
         if "kernel" in name:
             depthwise = len(shape) == 4 and shape[-1] == 1 and shape[0] == 3
             inputs = 9 if depthwise else np.prod(shape[:-1])
-            value = rng.normal(0, np.sqrt(2 / inputs), shape)
+            value = rng.standard_normal(shape, np.float32) * np.sqrt(2 / inputs)
         elif name in ("gamma", "moving_variance"):
             value = rng.uniform(0.5, 1.5, shape)
         else:
@@ -57,7 +57,7 @@ def test_equal_weights_give_equal_outputs(kind, alpha, size):
     assert ours.count_params() == published.count_params()
     named = {layer.name for layer in published.layers if layer.weights}
     assert {layer.name for layer in ours.layers if layer.weights} == named
-    draw_weights(ours, seed=1)
+    ours.set_weights([weight + i for i, weight in enumerate(ours.get_weights(), 1)])
     for layer in published.layers:  # and back, by name
         if layer.weights:
             layer.set_weights(ours.get_layer(layer.name).get_weights())
