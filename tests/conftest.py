@@ -241,8 +241,7 @@ def light_classifier(short, tmp_path_factory) -> Path:
 
 def pytest_collection_finish():
     """What is imported by now stays: Python need not look through it for garbage again and again,
-    which takes a tenth of all time; and what is new is looked through a good deal more rarely.
+    which takes a tenth of all time.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)

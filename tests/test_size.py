@@ -59,7 +59,7 @@ def test_photos_that_are_read_lie_in_a_file(tmp_path):
         parts = photos.split(found, 0)
         assert [len(found.subset(index).images) for index in parts.values()]
 
-    assert bytes_a_photo(scan, 200, 600) < 3_000
+    assert bytes_a_photo(scan, 400, 1_000) < 3_000
 
 
 def test_activations_go_into_a_file(small):
