@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from mobilenet import backbone as backbones
 from mobilenet import cache, review
 from mobilenet.canvas import DPI
 from mobilenet.photos import Photos, ordered
+
+# It checks web addresses, of which a notebook has none; to import it takes nbformat a second.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 # Timings differ from machine to machine; the same examples everywhere.
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)

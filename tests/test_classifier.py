@@ -20,9 +20,6 @@ from mobilenet.engine import keras
 
 CUT = "block_2_expand"
 
-# Keras says this of its own arrays.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def photos():

@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from bad_server import Place, serving
-from conftest import LOW, draw, one_sentence, write
+from conftest import LOW, SHORT_END, draw, one_sentence, write
 
 import utils
 from mobilenet import ROOT, UserError, cache, classifier, photos, review, runs, train
@@ -268,6 +268,7 @@ def test_files_may_be_read_by_others(tmp_path, monkeypatch, network, small):
 # What a notebook does, once for each line of stdin, in the folder that the line names.
 MEMBER = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from mobilenet import backbone, cache, classifier, features, photos, runs, metrics, saved, training
@@ -279,9 +280,11 @@ def remember(seed):
     about |= {"result": metrics.Result(60, 65), "loss": 0.1, "seconds": 3.0}
     runs.remember("04", {"SEED": seed}, **about)
 
-folder, source, cut = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+folder, source, cut, end = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]
 keras.utils.set_random_seed(0)
 network = backbone.load(alpha=0.35, size=96, weights="random")
+model = network.model
+network = replace(network, model=keras.Model(model.input, model.get_layer(end).output))
 head = training.build_head(network.channels, 2, dropout=0.2, seed=0)
 model = classifier.assemble(network, head)
 print("ready", flush=True)
@@ -301,7 +304,7 @@ for line in sys.stdin:
 @contextmanager
 def members(count: int, folder: Path, source: Path):
     """So many processes, each ready to begin a round."""
-    line = [sys.executable, "-c", MEMBER, str(folder), str(source), LOW]
+    line = [sys.executable, "-c", MEMBER, str(folder), str(source), LOW, SHORT_END]
     env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     found = [subprocess.Popen(line, cwd=ROOT, env=env, text=True, **pipes) for _ in range(count)]

@@ -244,8 +244,8 @@ def check_model(whole: bytes, damage, path: Path) -> None:
             assert all(np.array_equal(one, other) for one, other in weights), what
 
 
-def test_a_model_that_is_damaged_is_refused(saved_classifier, tmp_path):
-    whole = saved_classifier.read_bytes()
+def test_a_model_that_is_damaged_is_refused(light_classifier, tmp_path):
+    whole = light_classifier.read_bytes()
     check_model(whole, some_of(whole)[::2], tmp_path / "model.keras")
 
 

@@ -30,9 +30,6 @@ from mobilenet.quiet import quiet
 NAMES = "dark", "light"
 layers = keras.layers
 
-# Keras says this of its own arrays.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def head(short):

@@ -14,9 +14,6 @@ from mobilenet import classifier, evaluate, export, litert, phone_labels, photos
 from mobilenet.files import replacing
 from mobilenet.predict import Asked, _tell
 
-# Keras says this of its own arrays.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -36,8 +36,6 @@ from mobilenet.engine import keras, tf
 KINDS = export.KINDS
 MODELS = "nested, two classes", "nested, five classes", "from scratch"
 device = pytest.mark.device  # of the suite that exports
-# Keras says this of its own arrays.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")

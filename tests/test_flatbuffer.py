@@ -27,7 +27,6 @@ from mobilenet import (
 )
 from mobilenet.engine import keras
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 layers = keras.layers
 sides = st.integers(0, 2)
 

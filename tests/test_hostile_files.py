@@ -25,7 +25,6 @@ from dataset import fetch
 from mobilenet import UserError, backbone, classifier, cost, evaluate, predict, runs, saved, train
 from mobilenet.engine import keras
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 MEGABYTES = 300  # that a refusal may take; Keras itself takes some dozens to build a network
 
 

@@ -8,11 +8,7 @@ from mobilenet import classifier, export, litert
 from mobilenet.engine import keras, tf
 from mobilenet.quiet import quiet
 
-# Keras says the second of its own arrays.
-pytestmark = [
-    pytest.mark.device,
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.device
 
 
 def test_a_damaged_file_is_refused_before_the_runtime_sees_it(

@@ -27,15 +27,15 @@ def both(kind: str, alpha: float, size: int):
     return ours(size, alpha), published(**options, classifier_activation=None)
 
 
-def draw_weights(model, seed: int = 0) -> None:
+def draw_weights(model) -> None:
     """Weights that keep the signal alive through all layers, statistics far from their start."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     for weight in model.weights:
         shape, name = weight.shape, weight.path.rsplit("/", 1)[-1]
         if "kernel" in name:
             depthwise = len(shape) == 4 and shape[-1] == 1 and shape[0] == 3
             inputs = 9 if depthwise else np.prod(shape[:-1])
-            value = rng.normal(0, np.sqrt(2 / inputs), shape)
+            value = rng.standard_normal(shape, np.float32) * np.sqrt(2 / inputs)
         elif name in ("gamma", "moving_variance"):
             value = rng.uniform(0.5, 1.5, shape)
         else:
@@ -46,16 +46,18 @@ def draw_weights(model, seed: int = 0) -> None:
 @pytest.mark.parametrize(("kind", "alpha", "size"), CASES)
 def test_equal_weights_give_equal_outputs(kind, alpha, size):
     ours, published = both(kind, alpha, size)
-    assert ours.count_params() == published.count_params()
-    named = {layer.name for layer in published.layers if layer.weights}
-    assert {layer.name for layer in ours.layers if layer.weights} == named
     photos = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     draw_weights(published)
     ours.set_weights(published.get_weights())
     there = published(photos).numpy()
     assert there.std() > 0.1, "a comparison of zeros would say nothing"
     assert np.abs(ours(photos).numpy() - there).max() < 1e-5 * max(1, np.abs(there).max())
-    draw_weights(ours, seed=1)
+    if size != SIZES[0]:  # of which the weights do not know
+        return
+    assert ours.count_params() == published.count_params()
+    named = {layer.name for layer in published.layers if layer.weights}
+    assert {layer.name for layer in ours.layers if layer.weights} == named
+    ours.set_weights([weight + i for i, weight in enumerate(ours.get_weights(), 1)])
     for layer in published.layers:  # and back, by name
         if layer.weights:
             layer.set_weights(ours.get_layer(layer.name).get_weights())

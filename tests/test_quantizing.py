@@ -240,28 +240,37 @@ def test_ranges_hold_all_photos(small):
 # --- Time ---
 
 
-def test_every_way_is_timed_in_every_round(light_classifier):
-    times = speed.milliseconds([(light_classifier, 1), (light_classifier, 2)], 3)
-    assert times.shape == (2, 3)
-    assert (times > 0).all()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
-def test_a_model_that_does_not_answer_is_named(tmp_path, monkeypatch, capfd):
-    """Beside one whose process needs no TensorFlow; that of the other is the command's own."""
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """A model that a shell answers for, in as many milliseconds as it has threads, which takes no
+    TensorFlow; of any other model the process is the command's own.
+    """
     worker = tmp_path / "python"
     worker.write_text(
         f"""#!/bin/sh
 case $3 in
-*gone*) exec {shlex.quote(sys.executable)} "$@" ;;
-*) while read -r _; do echo 0.001; done ;;
+*there*) while read -r _; do echo "0.00$4"; done ;;
+*) exec {shlex.quote(sys.executable)} "$@" ;;
 esac
 """
     )
     worker.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(worker))
+    return tmp_path / "there.keras"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_every_way_is_timed_in_every_round(light_classifier, there):
+    times = speed.milliseconds([(there, 1), (light_classifier, 2), (there, 3)], 3)
+    assert times.shape == (3, 3)
+    assert (times[1] > 0).all()
+    assert times[::2].tolist() == [[1.0] * 3, [3.0] * 3]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_model_that_does_not_answer_is_named(there, tmp_path, capfd):
     with pytest.raises(UserError, match=r"gone\.tflite cannot be timed") as raised:
-        speed.milliseconds([(tmp_path / "there.keras", 1), (tmp_path / "gone.tflite", 1)], 1)
+        speed.milliseconds([(there, 1), (tmp_path / "gone.tflite", 1)], 1)
     assert one_sentence(raised.value)
     assert one_sentence(capfd.readouterr().err.strip()), "what the process itself says"
 

@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -38,21 +40,12 @@ def data(tmp_path_factory):
     return write(tmp_path_factory.mktemp("data") / "photos", draw(60, classes=3, size=32))
 
 
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    """A run of four epochs, the command as it is called."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    done = run(*SHORT, "--data", data, "--epochs", "4", "--out", out)
-    assert (done.returncode, done.stderr) == (0, "")
-    return out, done.stdout
-
-
 def weights(out) -> list[np.ndarray]:
     return classifier.load(out / "model.keras")[0].get_weights()
 
 
-def test_what_a_run_leaves(whole):
-    out, said = whole
+def test_what_a_run_leaves(undisturbed):
+    out, _, said = undisturbed
     rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     for row in rows:
@@ -100,18 +93,20 @@ def four_epochs(data, out, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(data, tmp_path_factory):
-    """A run with few blocks, and a copy of it as it was when all epochs were done."""
+    """A run with few blocks, a copy of it as it was when all epochs were done, what it said."""
     out, finish = tmp_path_factory.mktemp("runs") / "undisturbed", train.finish
 
     def keep(plan, model, p, parts, folder, **about):
         shutil.copytree(folder, folder.parent / "done")
         finish(plan, model, p, parts, folder, **about)
 
-    with pytest.MonkeyPatch.context() as patch:
+    said, errors = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
         patch.setattr(networks, "V1_BODY", networks.V1_BODY[:BLOCKS])
         patch.setattr(train, "finish", keep)
         assert train.main(four_epochs(data, out)) == 0
-    return out, out.parent / "done"
+    assert errors.getvalue() == ""
+    return out, out.parent / "done", said.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +114,8 @@ def killed(data, tmp_path_factory):
     """The folder that a killed process left, and as it would have, by the epochs that were done."""
     place = tmp_path_factory.mktemp("killed")
     line = [sys.executable, "-c", STOPPING, *four_epochs(data, place / "3")]
-    with subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, **pipes) as process:
         try:
             for epochs in range(4):
                 assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
@@ -128,7 +124,8 @@ def killed(data, tmp_path_factory):
                     process.send_signal(signal.SIGCONT)
         finally:
             process.kill()
-        said = process.stdout.read().splitlines()
+        said, errors = process.stdout.read().splitlines(), process.stderr.read()
+    assert errors == b""
     assert [b'"epoch"' in line for line in said] == [False, True, True, True]
     assert process.returncode == -signal.SIGKILL
     return place
@@ -168,7 +165,7 @@ def test_a_run_that_was_killed_before_its_history_was_written(
 
 
 @pytest.mark.parametrize("steps", [1, 8, 24])
-def test_statistics_settle_however_few_the_steps(steps):
+def test_statistics_settle_however_few_the_steps(steps, few_blocks):
     """Fed the same photos at each step, BatchNorm has their statistics in the end."""
     from mobilenet.engine import tf
 
@@ -198,11 +195,13 @@ def refused(done: subprocess.CompletedProcess, code: int) -> str:
     return line
 
 
-def test_a_folder_that_holds_a_run_is_left_alone(whole, data):
-    before = (whole[0] / "model.keras").read_bytes()
-    text = refused(run(*SHORT, "--data", data, "--out", whole[0]), 1)
+def test_a_folder_that_holds_a_run_is_left_alone(undisturbed, data):
+    """By the command as it is called."""
+    out = undisturbed[0]
+    before = (out / "model.keras").read_bytes()
+    text = refused(run(*SHORT, "--data", data, "--out", out), 1)
     assert "finished" in text
-    assert (whole[0] / "model.keras").read_bytes() == before
+    assert (out / "model.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -373,16 +372,16 @@ def test_the_rate_rises_then_falls():
     assert rates[top:] == sorted(rates[top:], reverse=True)
 
 
-def test_evaluating(whole, undisturbed, data, tmp_path, capsys):
-    model = whole[0] / "model.keras"
-    done = run(model, "--data", data, module="evaluate")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "of 36 right" in done.stdout
-    assert "95 % interval" in done.stdout
-    for said in ("multiply-adds", "parameters", "MB on disk", "ms for one photo", "class c"):
-        assert said in done.stdout
-    assert "not the test photos" not in done.stdout, "the split is that of the training"
+def test_evaluating(undisturbed, data, tmp_path, capsys):
     model = undisturbed[0] / "model.keras"
+    assert evaluate.main([str(model), "--data", str(data)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "of 36 right" in out
+    assert "95 % interval" in out
+    for said in ("multiply-adds", "parameters", "MB on disk", "ms for one photo", "class c"):
+        assert said in out
+    assert "not the test photos" not in out, "the split is that of the training"
     more = write(tmp_path / "more", draw(61, classes=3, size=32))
     assert evaluate.main([str(model), "--data", str(more)]) == 0
     said = capsys.readouterr().out
@@ -399,6 +398,8 @@ def test_evaluating(whole, undisturbed, data, tmp_path, capsys):
         (text,) = capsys.readouterr().err.strip().splitlines()
         assert said in text
         assert text.endswith(".")
+    text = refused(run(tmp_path / "x.keras", module="evaluate"), 1)
+    assert "no model" in text
 
 
 def test_work_done_ahead_keeps_its_order_and_its_errors():
