@@ -20,8 +20,6 @@ from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if "rfc3987_syntax" not in sys.modules:  # checks web addresses, of which a notebook has none
-    sys.modules["rfc3987_syntax"] = None  # to import it takes nbformat a second
 
 import nbformat
 from nbclient import NotebookClient
