@@ -14,12 +14,13 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mobilenet import UserError, duplicates, folders, layouts, metrics, tables
-from mobilenet.decoding import read_content, read_or_reason, reason_of, why_not
+from mobilenet.decoding import hash_and_read, read_content, why_not
 from mobilenet.files import DAMAGE
 from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
 from mobilenet.layouts import PARTS, Labelled, Photo
@@ -208,7 +209,7 @@ def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
     names = ordered(set_.names)
     kept, images, left_out, sums = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda photo: _read_one(photo, size), photos)
+        decoded = pool.map(lambda photo: hash_and_read(partial(_content, photo), size), photos)
         shown = progress(decoded, len(photos), f"Photos: {part or 'all'}")
         for photo, (sum_, image) in zip(photos, shown, strict=True):
             file = "/".join(photo.path.split("/")[set_.depth :])
@@ -236,17 +237,6 @@ def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
         said=set_.said,
         folder_classes={file: names[label] for file, label in kept},
     )
-
-
-def _read_one(photo: Photo, size: int) -> tuple[str, np.ndarray | str]:
-    """The sha256 of a file in hexadecimal, and the photo or why it cannot be read: of the same
-    bytes, read once.
-    """
-    try:
-        content = _content(photo)
-    except (OSError, MemoryError) as error:
-        return "", reason_of(error)
-    return hashlib.sha256(content).hexdigest(), read_or_reason(io.BytesIO(content), size)
 
 
 def describe(parts: dict[str, Photos]) -> str:

@@ -1,12 +1,14 @@
 """One photo from its file: upright RGB, cropped, within bounded memory and time; or why not."""
 
 import errno
+import hashlib
 import io
 import os
 import re
 import struct
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -297,6 +299,17 @@ def read_or_reason(path: Path | str | BinaryIO, size: int) -> np.ndarray | str:
         return read_photo(path, size)
     except UserError as error:
         return reason_of(error.__cause__)
+
+
+def hash_and_read(content: Callable[[], bytes], size: int) -> tuple[str, np.ndarray | str]:
+    """The sha256 of a file in hexadecimal, and what read_or_reason says: of the same bytes, which
+    `content` reads once. "" and the reason, if it raises OSError or MemoryError.
+    """
+    try:
+        whole = content()
+        return hashlib.sha256(whole).hexdigest(), read_or_reason(io.BytesIO(whole), size)
+    except (OSError, MemoryError) as error:
+        return "", reason_of(error)
 
 
 def read_content(path: Path) -> bytes:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError
+from mobilenet.elsewhere_litert import FEWEST_LEVELS
 from mobilenet.engine import keras
 from mobilenet.untrusted import AUGMENTATION, UnknownLayer
 
-FEWEST_LEVELS = 100  # that a first layer divides photos by, if they come with levels of 0 to 255
 CHANGED = {*AUGMENTATION, "Sequential", "TrueDivide", "Subtract"}
 ENDS = {1: "sigmoid"}  # by the number of outputs; else softmax
 SHAPING = (  # layers after which numbers mean what they meant before

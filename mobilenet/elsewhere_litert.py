@@ -19,7 +19,7 @@ ADD, DEQUANTIZE, LOGISTIC, MUL, RESHAPE, SOFTMAX, PAD, SUB, DIV, CAST, QUANTIZE 
 )
 PASSING = {ADD, DEQUANTIZE, RESHAPE, PAD, SUB, CAST, QUANTIZE}  # before the scale is decided
 CONVERTED = {DEQUANTIZE, QUANTIZE, RESHAPE}  # after the answer is
-FEWEST_LEVELS = 100  # that floats are divided by, if they come with levels of 0 to 255
+FEWEST_LEVELS = 100  # that a network first divides photos by, if they come with levels of 0 to 255
 
 
 def card(path: Path, data: bytes, model: Any, classes: Sequence[str] | None) -> dict[str, Any]:

@@ -9,11 +9,11 @@ Needs pyarrow to write and read parts, and never TensorFlow.
 """
 
 import hashlib
-import io
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +25,8 @@ from mobilenet import UserError, folders, layouts
 from mobilenet.decoding import (
     NO_MEMORY,
     NO_PHOTO,
+    hash_and_read,
     read_content,
-    read_or_reason,
-    reason_of,
     why_not,
 )
 from mobilenet.files import DAMAGE, replacing, write_json
@@ -248,14 +247,9 @@ def read_file(folder: Path, path: str, size: int) -> tuple[Found, np.ndarray | N
     """
     if why := why_not(path):
         return Found(None, why), None
-    try:
-        content = read_content(folder / path)
-        sha256 = hashlib.sha256(content).hexdigest()
-    except (OSError, MemoryError) as error:
-        return Found(None, reason_of(error)), None
-    photo = read_or_reason(io.BytesIO(content), size)
+    sha256, photo = hash_and_read(partial(read_content, folder / path), size)
     if isinstance(photo, str):
-        return Found(sha256, photo), None
+        return Found(sha256 or None, photo), None
     return Found(sha256, ""), photo
 
 

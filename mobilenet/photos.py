@@ -5,19 +5,19 @@ knows.
 """
 
 import hashlib
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import PIL
 
 from mobilenet import ROOT, UserError, cache, duplicates, folders, from_root, layouts, review
-from mobilenet.decoding import NO_MEMORY, read_content, read_or_reason, reason_of
+from mobilenet.decoding import NO_MEMORY, hash_and_read, read_content, reason_of
 from mobilenet.files import DAMAGE
 from mobilenet.layouts import PARTS
 from mobilenet.progress import ahead, progress
@@ -248,14 +248,9 @@ def _decode(path: Path, sha256: str, reason: str, size: int) -> np.ndarray | str
     """What `read_or_reason` reads, of the very bytes that were hashed, or why they were not."""
     if reason:
         return reason
-    changed = _Passing(path, "it changed while it was read")
-    try:
-        content = read_content(path)
-    except OSError as error:
-        raise changed from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise changed
-    result = read_or_reason(io.BytesIO(content), size)
+    now, result = hash_and_read(partial(read_content, path), size)
+    if now != sha256:
+        raise _Passing(path, "it changed while it was read")
     if isinstance(result, str) and result == NO_MEMORY:
         raise _Passing(path, result)
     return result

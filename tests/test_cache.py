@@ -9,7 +9,7 @@ from conftest import draw, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, cache, photos
+from mobilenet import UserError, cache, decoding, photos
 from mobilenet.files import DAMAGE
 
 
@@ -143,13 +143,13 @@ def test_rows_that_were_read_take_no_memory(kept):
 @pytest.fixture
 def decoded(kept, monkeypatch):
     """An entry for each file that is decoded."""
-    seen, real = [], photos.read_or_reason
+    seen, real = [], decoding.read_or_reason
 
     def counting(file, size):
         seen.append(size)
         return real(file, size)
 
-    monkeypatch.setattr(photos, "read_or_reason", counting)
+    monkeypatch.setattr(decoding, "read_or_reason", counting)
     return seen
 
 

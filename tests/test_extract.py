@@ -222,11 +222,11 @@ class TestUnreadable:
         assert (summary.rows, summary.unreadable, summary.computed) == (40, 0, 1)
 
     def test_for_want_of_memory_are_tried_again(self, backbone, folder, tmp_path, monkeypatch):
-        read = parts.read_or_reason
+        read = decoding.read_or_reason
         with monkeypatch.context() as patch:
             calls = iter(range(1000))
             patch.setattr(
-                parts,
+                decoding,
                 "read_or_reason",
                 lambda file, size: parts.NO_MEMORY if next(calls) == 9 else read(file, size),
             )
