@@ -79,7 +79,7 @@ def evaluate(
     classes: Sequence[str] | None = None,
 ) -> int:
     """Print what a saved classifier costs and, given data, how it answers for photos that did not
-    train it, as `asked` finds them. classes: names for a model that has none.
+    train it, as `evaluated` finds them. classes: names for a model that has none.
     """
     if path.suffix == ".tflite":
         compute, names, size = litert.load(path, classes=classes)
@@ -97,13 +97,13 @@ def evaluate(
     if data is None:
         print("Name photos by --data to have its answers counted.")
         return 0
-    photos, said = asked(path, card, data, size, names, seed, everything)
+    photos, said = evaluated(path, card, data, size, names, seed, everything)
     print(said, flush=True)
     print(counted(compute(photos.images), photos, names))
     return 0
 
 
-def asked(
+def evaluated(
     path: Path,
     card: dict[str, Any],
     data: str,
@@ -112,39 +112,57 @@ def asked(
     seed: int | None,
     everything: bool,
 ) -> tuple[Photos, str]:
-    """The photos to ask a model about, and lines that say which they are.
+    """The photos to evaluate a model on, and lines that say which they are.
 
     Those that did not train or validate it, if its card says which did; of data with a given split
     the test part alone. Else the test part of the split by the seed, by default that of the card.
-    All photos if everything is asked for, and if a model of others is asked about data without a
+    All photos if everything is wanted, and if a model of others is evaluated on data without a
     split. Raises UserError if there are none, or none of a class that it knows.
     """
     _check_is_more_than_a_class(data, names)
-    is_others = not {"seed", "test", "part"} & set(card)  # who knows how they split
-    if seed is None and (everything or "learned" in card or is_others):
-        parts = datasets.load_all(data, size, names)
-        photos = datasets.joined(parts)
-        if not set(photos.class_names) & set(names):
-            datasets.check_classes(photos, names)
-        lines = [f"{_photos(len(photos))}.", *photos.said, *datasets.left_out_of([photos])]
-        chosen = np.ones(len(photos), bool)
-        if not everything and "test" in parts and len(parts) > 1:
-            chosen = np.repeat([part == "test" for part in parts], list(map(len, parts.values())))
-            lines.append(
-                f"Counted: its test part alone, {_photos(chosen.sum())} (--all counts every one)."
-            )
-        found = saved.learned(card, photos)
-        if found is None:
-            lines.append(UNKNOWN)
-        else:
-            chosen, more = _unseen(found, chosen, everything)
-            lines.append(more)
-        if not chosen.any():
-            raise UserError(
-                f"All {_photos(len(photos))} in {data} that are to be counted trained or validated "
-                f"{path}: name others, or count them by --all, which is no test."
-            )
-        return photos.subset(np.flatnonzero(chosen)), "\n".join(lines)
+    if seed is None and (everything or "learned" in card or _is_of_others(card)):
+        return _all_but_learned(path, card, data, size, names, everything)
+    return _test_split(path, card, data, size, names, seed)
+
+
+def _is_of_others(card: dict[str, Any]) -> bool:
+    """Whether a model comes from elsewhere: then nobody knows how its photos were split."""
+    return not {"seed", "test", "part"} & set(card)
+
+
+def _all_but_learned(
+    path: Path, card: dict[str, Any], data: str, size: int, names: Sequence[str], everything: bool
+) -> tuple[Photos, str]:
+    """`evaluated`, of photos that this model did not split: all, or all that it has not seen."""
+    parts = datasets.load_all(data, size, names)
+    photos = datasets.joined(parts)
+    if not set(photos.class_names) & set(names):
+        datasets.check_classes(photos, names)
+    lines = [f"{_photos(len(photos))}.", *photos.said, *datasets.left_out_of([photos])]
+    chosen = np.ones(len(photos), bool)
+    if not everything and "test" in parts and len(parts) > 1:
+        chosen = np.repeat([part == "test" for part in parts], list(map(len, parts.values())))
+        lines.append(
+            f"Counted: its test part alone, {_photos(chosen.sum())} (--all counts every one)."
+        )
+    found = saved.learned(card, photos)
+    if found is None:
+        lines.append(UNKNOWN)
+    else:
+        chosen, more = _unseen(found, chosen, everything)
+        lines.append(more)
+    if not chosen.any():
+        raise UserError(
+            f"All {_photos(len(photos))} in {data} that are to be counted trained or validated "
+            f"{path}: name others, or count them by --all, which is no test."
+        )
+    return photos.subset(np.flatnonzero(chosen)), "\n".join(lines)
+
+
+def _test_split(
+    path: Path, card: dict[str, Any], data: str, size: int, names: Sequence[str], seed: int | None
+) -> tuple[Photos, str]:
+    """`evaluated`, of the test part of the split by a seed, by default the model's own."""
     seed = card.get("seed", 0) if seed is None else seed
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise UserError(f"{path} does not say how its photos were split: give a --seed.")
@@ -161,7 +179,7 @@ def asked(
         chosen, more = _unseen(found, np.ones(len(photos), bool), False)
         photos = photos.subset(np.flatnonzero(chosen))
         lines.append(more)
-    elif is_others:
+    elif _is_of_others(card):
         lines.append(UNKNOWN)
     elif "test" not in card:
         lines.append(
