@@ -24,7 +24,7 @@ from mobilenet.decoding import hash_and_read, read_content, why_not
 from mobilenet.files import DAMAGE
 from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
 from mobilenet.layouts import PARTS, Labelled, Photo
-from mobilenet.photos import FEWEST, Photos, deal_val, ordered, split, why_few
+from mobilenet.photos import FEWEST, Photos, hold_out_val, ordered, split, why_few
 from mobilenet.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -46,7 +46,7 @@ def load(source: str, size: int, seed: int) -> dict[str, Photos]:
         return {part: photos.subset(index) for part, index in split(photos, seed).items()}
     if "val" not in parts:
         train = parts["train"]
-        parts |= {part: train.subset(index) for part, index in deal_val(train, seed).items()}
+        parts |= {part: train.subset(index) for part, index in hold_out_val(train, seed).items()}
     return parts
 
 
@@ -77,7 +77,7 @@ def joined(parts: dict[str, Photos]) -> Photos:
         one.class_names,
         tuple(dict.fromkeys(item for photos in parts.values() for item in photos.left_out)),
         each("sums"),
-        each("twins"),
+        each("duplicates"),
         folder_classes=each("folder_classes"),
         hidden=one.hidden,
         said=one.said,
@@ -191,12 +191,12 @@ def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
     files = [f"{part}/{file}" for part, photos in parts.items() for file in photos.files]
     images = [image for photos in parts.values() for image in photos.images]
     labels = np.concatenate([photos.labels for photos in parts.values()])
-    found = duplicates.twins(files, np.stack([duplicates.fingerprint(image) for image in images]))
+    found = duplicates.find(files, np.stack([duplicates.fingerprint(image) for image in images]))
     found, frames = duplicates.apart(found, files, labels, images, FEWEST)
     return {
         part: replace(
             photos,
-            twins={f: found[f"{part}/{f}"] for f in photos.files if f"{part}/{f}" in found},
+            duplicates={f: found[f"{part}/{f}"] for f in photos.files if f"{part}/{f}" in found},
             frames=frozenset(f for f in photos.files if f"{part}/{f}" in frames),
         )
         for part, photos in parts.items()
@@ -252,8 +252,9 @@ def describe(parts: dict[str, Photos]) -> str:
     lines += duplicates.words(
         sum(file in parts[part].frames for part in PARTS for file in parts[part].files)
     )
-    learned = {parts[part].twins.get(file) for part in PARTS[:2] for file in parts[part].files}
-    known = [file for file in parts["test"].files if parts["test"].twins.get(file, "") in learned]
+    learned = {parts[part].duplicates.get(file) for part in PARTS[:2] for file in parts[part].files}
+    test = parts["test"]
+    known = [file for file in test.files if test.duplicates.get(file, "") in learned]
     if known:
         lines.append(
             f"{len(known)} test photos show the same picture as photos that are learned from "

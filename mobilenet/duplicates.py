@@ -42,7 +42,7 @@ def fingerprint(image: np.ndarray) -> np.ndarray:
     return np.concatenate([small.ravel(), np.packbits(bits)])
 
 
-def twins(files: Sequence[str], prints: np.ndarray) -> dict[str, str]:
+def find(files: Sequence[str], prints: np.ndarray) -> dict[str, str]:
     """Of each file that is there more than once: the first of its kind, by name.
 
     prints: uint8 (N, 272), the files' fingerprints. Sameness is handed on: what is like a photo
@@ -91,24 +91,24 @@ def _normal(copies: np.ndarray) -> np.ndarray:
 
 
 def apart(
-    twins: dict[str, str],
+    found: dict[str, str],
     files: Sequence[str],
     labels: np.ndarray,
     images: Sequence[np.ndarray],
     fewest: int,
 ) -> tuple[dict[str, str], frozenset[str]]:
-    """The twins without those that share no more than the place, and the files of such photos.
+    """The duplicates without those that share no more than the place, and the files of such photos.
 
-    twins: as `twins` finds them among all these files, with labels (N,) and images uint8 (size,
+    found: as `find` finds them among all these files, with labels (N,) and images uint8 (size,
     size, 3). Photos that are alike are of one place if they are `fewest` or more and either more
     than half of all photos, or in a class that has fewer than `fewest` different ones.
     """
-    firsts = [twins.get(file, file) for file in files]
-    if not twins:
-        return twins, frozenset()
+    firsts = [found.get(file, file) for file in files]
+    if not found:
+        return found, frozenset()
     _, group = np.unique(firsts, return_inverse=True)
     few = [k for k in np.unique(labels) if len(np.unique(group[labels == k])) < fewest]
-    found, frames = dict(twins), []
+    left, frames = dict(found), []
     for one in np.flatnonzero(np.bincount(group) >= fewest):
         some = np.flatnonzero(group == one)
         if 2 * len(some) <= len(files) and not np.isin(labels[some], few).any():
@@ -119,9 +119,9 @@ def apart(
             for kind in np.unique(number):
                 same = [files[i] for i in some[number == kind]]
                 for file in same:
-                    found.pop(file, None)
-                found |= dict.fromkeys(same, min(same)) if len(same) > 1 else {}
-    return found, frozenset(frames)
+                    left.pop(file, None)
+                left |= dict.fromkeys(same, min(same)) if len(same) > 1 else {}
+    return left, frozenset(frames)
 
 
 def words(count: int) -> list[str]:

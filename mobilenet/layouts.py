@@ -78,7 +78,7 @@ class Layout(NamedTuple):
         if self.parts:
             named = {part: f"{name}/" for name, part in self.parts.items()}
             *some, last = (named[part] for part in PARTS if part in named)
-            val = "" if "val" in named else f"; the val part is dealt from {named['train']}"
+            val = "" if "val" in named else f"; the val part is taken from {named['train']}"
             of = " of each class" if self.within else ""
             said.append(f"The split is the one given: {', '.join(some)} and {last}{of}{val}.")
         return tuple(said)

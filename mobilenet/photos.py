@@ -42,8 +42,8 @@ class Photos:
     left_out: (file, reason) for each file that is not used: photos that could not be read or are
     not wanted, then files that are no photos. hidden: how many hidden files there are beside.
     sums: sha256 of each file, in hexadecimal, if `load_photos` read it; of a subset those of all.
-    twins: of each file that shows the same picture as others, the first of them, as `duplicates`
-    finds them; of a subset those of all.
+    duplicates: of each file that shows the same picture as others, the first of them, as
+    `duplicates.find` has them; of a subset those of all.
     frames: the files that are alike since a camera does not move, as `duplicates.apart` finds them;
     of a subset those of all.
     folder_classes: of each file that `load_photos` read its class, as its folder or a table says.
@@ -57,7 +57,7 @@ class Photos:
     class_names: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
     sums: dict[str, str] = field(default_factory=dict, repr=False)
-    twins: dict[str, str] = field(default_factory=dict, repr=False)
+    duplicates: dict[str, str] = field(default_factory=dict, repr=False)
     frames: frozenset[str] = field(default=frozenset(), repr=False)
     hidden: int = 0
     folder_classes: dict[str, str] = field(default_factory=dict, repr=False)
@@ -77,7 +77,7 @@ class Photos:
     @property
     def groups(self) -> np.ndarray:
         """A number for each photo, int64 (N,): the same for photos that show the same picture."""
-        firsts = [self.twins.get(file, file) for file in self.files]
+        firsts = [self.duplicates.get(file, file) for file in self.files]
         return np.unique(firsts, return_inverse=True)[1].astype(np.int64)
 
     @property
@@ -167,8 +167,8 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
             )
     there = np.flatnonzero(readable)
     seen = [files[i] for i in there]
-    twins = duplicates.twins(seen, prints[there])
-    twins, frames = duplicates.apart(twins, seen, labels[there], images.take(there), FEWEST)
+    same = duplicates.find(seen, prints[there])
+    same, frames = duplicates.apart(same, seen, labels[there], images.take(there), FEWEST)
     labels = review.apply(sums, labels, names)
     good = np.flatnonzero(readable & (labels >= 0))
     for label, name in enumerate(names):
@@ -184,7 +184,7 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         class_names=names,
         left_out=(*((files[i], reasons[i]) for i in sorted(reasons)), *set_.left_out),
         sums={files[i]: sums[i] for i in there},
-        twins=twins,
+        duplicates=same,
         frames=frames,
         hidden=set_.hidden,
         folder_classes={files[i]: set_.photos[i].name for i in there},
@@ -276,13 +276,13 @@ def _sha256(path: Path) -> tuple[str, str]:
 
 def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
     """Stratified, disjoint train / val / test parts: positions into photos, int64, ascending; or
-    the parts that the folder gives, where val is dealt from train if it is not given.
+    the parts that the folder gives, where val is taken from train if it is not given.
 
     shares are the parts' shares of each class and sum to 1. The same files and seed give the same
     parts, in whatever order the photos and classes are, and whatever `review` decided: a photo is
-    dealt by its folder, so that a label mended moves no other photo. Twins come into the same part,
-    if that is not given. Raises UserError if a class has fewer than five photos that differ, or
-    none in a part.
+    assigned by its folder, so that a label mended moves no other photo. Duplicates come into the
+    same part, if that is not given. Raises UserError if a class has fewer than five photos that
+    differ, or none in a part.
     """
     if not (len(shares) == len(PARTS) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6):
         raise UserError(f"The shares {shares} must be three positive numbers that sum to 1.")
@@ -292,10 +292,10 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
         if not len(found["val"]):
             mine = tuple(one for one in photos.left_out if photos.given.get(one[0]) == "train")
             train = replace(photos.subset(found["train"]), given={}, left_out=mine)
-            found |= {part: found["train"][i] for part, i in deal_val(train, seed).items()}
+            found |= {part: found["train"][i] for part, i in hold_out_val(train, seed).items()}
     else:
-        dealt = _dealt(photos, seed, shares)
-        parts = np.array([dealt[photos.twins.get(file, file)] for file in photos.files])
+        assigned = _assigned(photos, seed, shares)
+        parts = np.array([assigned[photos.duplicates.get(file, file)] for file in photos.files])
         found = {part: np.flatnonzero(parts == part) for part in PARTS}
     for part in PARTS:
         without = set(range(len(photos.class_names))) - set(photos.labels[found[part]])
@@ -310,17 +310,17 @@ def split(photos: Photos, seed: int, shares=SHARES) -> dict[str, np.ndarray]:
     return found
 
 
-def deal_val(train: Photos, seed: int) -> dict[str, np.ndarray]:
-    """The train and val parts of training photos, of which VAL_SHARE is dealt to val as `split`
-    deals: positions into them, int64, ascending.
+def hold_out_val(train: Photos, seed: int) -> dict[str, np.ndarray]:
+    """The train and val parts of training photos, of which VAL_SHARE goes to val as `split`
+    does it: positions into them, int64, ascending.
     """
     parts = split(train, seed, (1 - VAL_SHARE, VAL_SHARE / 2, VAL_SHARE / 2))
     aside = np.sort(np.concatenate([parts["val"], parts["test"]]))
     return {"train": parts["train"], "val": aside}
 
 
-def _dealt(photos: Photos, seed: int, shares: Sequence[float]) -> dict[str, str]:
-    """The part of each photo, or of the first of a group of twins."""
+def _assigned(photos: Photos, seed: int, shares: Sequence[float]) -> dict[str, str]:
+    """The part of each photo, or of the first of a group of duplicates."""
     rng = np.random.default_rng(seed)
     if photos.sums:
         decided = [file for file, reason in photos.left_out if reason == review.REASON]
@@ -328,23 +328,23 @@ def _dealt(photos: Photos, seed: int, shares: Sequence[float]) -> dict[str, str]
     else:  # they come from no folder
         names = (photos.class_names[label] for label in photos.labels)
         of = dict(zip(photos.files, names, strict=True))
-    dealt = {}
+    assigned = {}
     for name in sorted(photos.class_names):
         mine = sorted(file for file, folder in of.items() if folder == name)
-        mine = [photos.twins.get(mine[i], mine[i]) for i in rng.permutation(len(mine))]
+        mine = [photos.duplicates.get(mine[i], mine[i]) for i in rng.permutation(len(mine))]
         sizes = Counter(mine)
         if len(sizes) < FEWEST:
             kind = "photos" if len(sizes) == len(mine) else "different photos"
             raise UserError(
                 f"Class {name!r} has {len(sizes)} {kind} and the split needs {FEWEST}: add photos."
             )
-        _deal(sizes, shares, dealt)
-    return dealt
+        _assign(sizes, shares, assigned)
+    return assigned
 
 
-def _deal(sizes: Counter, shares: Sequence[float], dealt: dict[str, str]) -> None:
-    """Add the part of each group of a class to `dealt`, unless it is there, as one of twins in
-    another class. sizes: how many photos a group has in this class, in the order to be dealt.
+def _assign(sizes: Counter, shares: Sequence[float], assigned: dict[str, str]) -> None:
+    """Add the part of each group of a class to `assigned`, unless it is there, as one of
+    duplicates in another class. sizes: how many photos a group has in this class, in their order.
     """
     total = sum(sizes.values())
     val, test = (max(1, round(share * total)) for share in shares[1:])
@@ -353,8 +353,8 @@ def _deal(sizes: Counter, shares: Sequence[float], dealt: dict[str, str]) -> Non
     counts = Counter()
     for group, size in sizes.items():
         fits = (p for p, most in (("test", test), ("val", val)) if counts[p] + size / 2 <= most)
-        counts[dealt.setdefault(group, next(fits, "train"))] += size
+        counts[assigned.setdefault(group, next(fits, "train"))] += size
     for part in PARTS:
         if not counts[part]:  # large groups left no room
-            lists = [[g for g in sizes if dealt[g] == other] for other in PARTS]
-            dealt[max(lists, key=len)[-1]] = part
+            lists = [[g for g in sizes if assigned[g] == other] for other in PARTS]
+            assigned[max(lists, key=len)[-1]] = part

@@ -102,13 +102,13 @@ def held_out_losses(
 
 
 def choose_strength(
-    features: np.ndarray, labels: np.ndarray, classes: int, **dealing: Any
+    features: np.ndarray, labels: np.ndarray, classes: int, **division: Any
 ) -> float:
     """Return the one of STRENGTHS with the lowest of `held_out_losses`, of equals the strongest.
 
-    dealing: count, seed and groups, as there.
+    division: count, seed and groups, as there.
     """
-    losses = held_out_losses(features, labels, classes, **dealing)
+    losses = held_out_losses(features, labels, classes, **division)
     return float(STRENGTHS[losses.argmin()])
 
 
@@ -134,8 +134,8 @@ def cross_validate(
     p = np.empty((len(labels), classes))
     for k in range(count):
         rest = fold != k
-        dealing = {"count": count, "seed": seed, "groups": groups[rest]}
-        strength = choose_strength(views[0, rest], labels[rest], classes, **dealing)
+        division = {"count": count, "seed": seed, "groups": groups[rest]}
+        strength = choose_strength(views[0, rest], labels[rest], classes, **division)
         kernel, bias = solve(views[:, rest], labels[rest], classes, strength)
         p[~rest] = probabilities(views[0, ~rest] @ kernel + bias)
     return p

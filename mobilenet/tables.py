@@ -270,5 +270,5 @@ def _parts(cells: dict[str, str], column: str) -> tuple[dict[str, str], str]:
     if missing:
         return {}, f"its column {column!r} is not used, for it names no {missing[0]} photo"
     *some, last = (part for part in PARTS if part in parts.values())
-    val = "" if "val" in some else ", and val is dealt from train"
+    val = "" if "val" in some else ", and val is taken from train"
     return parts, f"the split is that of its column {column!r}, {', '.join(some)} and {last}{val}"

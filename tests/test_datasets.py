@@ -111,8 +111,8 @@ def test_another_seed_puts_others_aside(tmp_path):
 
 def test_twins_are_put_aside_together_and_named_across_given_parts(tmp_path):
     folder = given_parts(tmp_path)
-    for name, twin in (("train/class a/x", 0), ("train/class b/y", 0), ("test/class a/z", 1)):
-        picture = np.random.default_rng(twin).integers(0, 256, (9, 9, 3), np.uint8)
+    for name, picture_of in (("train/class a/x", 0), ("train/class b/y", 0), ("test/class a/z", 1)):
+        picture = np.random.default_rng(picture_of).integers(0, 256, (9, 9, 3), np.uint8)
         Image.fromarray(picture).resize((64, 64)).save(folder / f"{name}.jpg")
     (folder / "train" / "class a" / "z again.jpg").write_bytes(
         (folder / "test" / "class a" / "z.jpg").read_bytes()

@@ -41,15 +41,15 @@ def fingerprints(files) -> np.ndarray:
 
 def test_no_two_drawn_pictures_are_taken_for_one():
     assert len(DRAWN) > 300
-    assert duplicates.twins([str(path) for path in DRAWN], fingerprints(DRAWN)) == {}
+    assert duplicates.find([str(path) for path in DRAWN], fingerprints(DRAWN)) == {}
 
 
 def test_no_two_real_photos_but_one_pair_are_taken_for_one(real_photos):
     loaded = photos.load_photos(real_photos, SIZE)
     if len(loaded) == 327:
         pair = {"alpaca/09915aad4cd6bf0d.jpg", "alpaca/5f843228ab49d81b.jpg"}
-        assert set(loaded.twins) == pair
-        assert set(loaded.twins.values()) == {min(pair)}
+        assert set(loaded.duplicates) == pair
+        assert set(loaded.duplicates.values()) == {min(pair)}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -57,14 +57,14 @@ def test_a_picture_saved_anew_is_found(change):
     some = DRAWN[::12]
     again = [io.BytesIO(changed(path, change)) for path in some]
     names = [f"{kind}{i:02}" for kind in "ab" for i in range(len(some))]
-    found = duplicates.twins(names, fingerprints([*some, *again]))
+    found = duplicates.find(names, fingerprints([*some, *again]))
     assert found == {name: f"a{name[1:]}" for name in names}
 
 
 def test_pictures_of_one_colour_are_twins_of_their_equals_alone():
     levels = [0, 0, 1, 128, 128, 255]
     prints = [duplicates.fingerprint(np.full((32, 32, 3), k, np.uint8)) for k in levels]
-    assert duplicates.twins("abcdef", np.stack(prints)) == dict(zip("abde", "aadd", strict=True))
+    assert duplicates.find("abcdef", np.stack(prints)) == dict(zip("abde", "aadd", strict=True))
 
 
 @given(count=st.integers(1, 60), seed=seeds)
@@ -90,12 +90,12 @@ def test_twins_are_what_comparing_each_with_each_finds(count, seed):
     for g in set(group):
         some = [names[i] for i in range(count) if group[i] == g]
         expected |= dict.fromkeys(some, min(some)) if len(some) > 1 else {}
-    assert duplicates.twins(names, prints) == expected
+    assert duplicates.find(names, prints) == expected
 
 
 @st.composite
 def with_twins(draw_from):
-    """Photos without pictures, many of them twins, some of those in two classes."""
+    """Photos without pictures, many of them duplicates, some of those in two classes."""
     counts = draw_from(st.lists(st.integers(5, 60), min_size=2, max_size=4))
     labels = np.repeat(np.arange(len(counts)), counts)
     rng = np.random.default_rng(draw_from(seeds))
@@ -103,8 +103,8 @@ def with_twins(draw_from):
     files = tuple(f"{label}/{i:03}.jpg" for i, label in enumerate(labels))
     names = tuple(str(k) for k in range(len(counts)))
     lists = [[f for f, g in zip(files, groups, strict=True) if g == k] for k in set(groups)]
-    twins = {file: min(some) for some in lists if len(some) > 1 for file in some}
-    return Photos(files, np.zeros((len(labels), 1, 1, 3), np.uint8), labels, names, twins=twins)
+    same = {file: min(some) for some in lists if len(some) > 1 for file in some}
+    return Photos(files, np.zeros((len(labels), 1, 1, 3), np.uint8), labels, names, duplicates=same)
 
 
 @given(some=with_twins(), seed=seeds)
@@ -114,7 +114,7 @@ def test_no_split_parts_twins(some, seed):
         parts = photos.split(some, seed)
     except UserError as error:
         assert one_sentence(error)
-        assert min(map(len, firsts)) < photos.FEWEST or len(some.twins) > len(some) / 2
+        assert min(map(len, firsts)) < photos.FEWEST or len(some.duplicates) > len(some) / 2
         return
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
     in_parts = [set(some.groups[index]) for index in parts.values()]
@@ -127,7 +127,7 @@ def test_a_pair_of_twins_moves_few_others():
     some = draw(50)
     parts = photos.split(some, 0)
     pair = [some.files[parts["test"][0]], some.files[parts["train"][0]]]
-    again = photos.split(replace(some, twins=dict.fromkeys(pair, min(pair))), 0)
+    again = photos.split(replace(some, duplicates=dict.fromkeys(pair, min(pair))), 0)
     moved = sum(len(set(parts[part]) - set(again[part])) for part in PARTS)
     assert 1 <= moved <= 3
     assert [len(again[part]) for part in PARTS] == pytest.approx(
@@ -162,8 +162,8 @@ def test_they_are_found_named_and_kept_on_one_side(tmp_path):
         (folder / name).write_bytes(content)
     loaded = photos.load_photos(folder, SIZE)
     x, y = "class a/x.jpg", "class a/y.jpg"
-    assert loaded.twins == {x: x, "class b/x.jpg": x, y: y, "class a/z.jpg": y}
-    assert photos.load_photos(folder, SIZE).twins == loaded.twins  # kept
+    assert loaded.duplicates == {x: x, "class b/x.jpg": x, y: y, "class a/z.jpg": y}
+    assert photos.load_photos(folder, SIZE).duplicates == loaded.duplicates  # kept
     said = utils.describe(loaded).splitlines()
     assert "4 photos show a picture that occurs more than once" in said[1]
     assert said[2:] == [
@@ -217,11 +217,11 @@ def test_frames_of_one_camera_are_no_copies_and_copies_among_them_are_found(tmp_
         (folder / f"{name}-again.jpg").write_bytes(changed(folder / f"{name}.png", change))
     (folder / "shut" / "03-again.png").write_bytes((folder / "shut" / "03.png").read_bytes())
     prints = fingerprints(sorted(folder.glob("*/*")))
-    assert len(duplicates.twins([str(i) for i in range(27)], prints)) > 20, "all alike"
+    assert len(duplicates.find([str(i) for i in range(27)], prints)) > 20, "all alike"
     loaded = photos.load_photos(folder, SIZE)
     pairs = [(f"{name}-again.jpg", f"{name}.png") for name in copies]
     pairs.append(("shut/03-again.png", "shut/03.png"))
-    assert loaded.twins == {file: min(pair) for pair in pairs for file in pair}
+    assert loaded.duplicates == {file: min(pair) for pair in pairs for file in pair}
     said = utils.describe(loaded)
     assert "wrong" not in said
     assert "photos look alike, as from a camera that does not move" in said.splitlines()[-1]
@@ -230,19 +230,19 @@ def test_frames_of_one_camera_are_no_copies_and_copies_among_them_are_found(tmp_
     assert len(set(training.folds(loaded.labels, 5, 0, loaded.groups))) == 5
 
 
-def test_frames_without_end_are_dealt_by_file(tmp_path, monkeypatch):
+def test_frames_without_end_are_assigned_by_file(tmp_path, monkeypatch):
     folder = frames_of_a_door(tmp_path, 12)
     (folder / "shut" / "03-again.png").write_bytes((folder / "shut" / "03.png").read_bytes())
     monkeypatch.setattr(duplicates, "MOST", 5)
     loaded = photos.load_photos(folder, SIZE)
-    assert set(loaded.twins) == {"shut/03.png", "shut/03-again.png"}
+    assert set(loaded.duplicates) == {"shut/03.png", "shut/03-again.png"}
     assert "with the same pixels" in utils.describe(loaded)
 
 
 def test_photos_without_copies_are_left_as_they_are():
-    twins = {"a": "a", "b": "a"}
+    same = {"a": "a", "b": "a"}
     files, labels = [*"abcdefghij"], np.arange(10) % 2
-    assert duplicates.apart(twins, files, labels, [], 5) == (twins, frozenset())
+    assert duplicates.apart(same, files, labels, [], 5) == (same, frozenset())
     assert duplicates.apart({}, files, labels, [], 5) == ({}, frozenset())
 
 

@@ -1,4 +1,4 @@
-"""The head from parts: that of `solver`, however the photos are dealt out, in bounded memory."""
+"""The head from parts: that of `solver`, in whatever parts the photos lie, in bounded memory."""
 
 import hashlib
 import json

@@ -55,7 +55,7 @@ class TestGivenSplit:
         said = f"The split is the one given: {names[0]}/, {names[1]}/ and {names[2]}/."
         assert said in utils.describe(loaded).splitlines()
 
-    def test_without_val_it_is_dealt_from_train(self, tmp_path):
+    def test_without_val_it_is_taken_from_train(self, tmp_path):
         loaded = load_photos(given_split(tmp_path, ("train", "test")), SIZE)
         found = parts_of(loaded)
         assert len(found["val"]) == 4
@@ -63,7 +63,7 @@ class TestGivenSplit:
         assert parts_of(loaded, 1)["val"] != found["val"]
         (said,) = loaded.said
         assert one_sentence(said)
-        assert "the val part is dealt from train/" in said
+        assert "the val part is taken from train/" in said
 
     def test_a_test_photo_that_is_left_out_moves_no_other(self, tmp_path):
         loaded = load_photos(given_split(tmp_path, ("train", "test")), SIZE)
@@ -183,7 +183,7 @@ def test_a_part_without_class_folders_is_none():
     files = ["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg", "test/a/1.jpg", "test/b/1.jpg"]
     set_ = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
     assert set_.left_out == [("val/1.jpg", layouts.HOMELESS)]
-    assert "the val part is dealt from train/" in set_.said[0]
+    assert "the val part is taken from train/" in set_.said[0]
 
 
 def labelled(files, known=()):

@@ -163,7 +163,7 @@ def test_made_photos(tmp_path):
     bench_size.make_photos(tmp_path / "two", 100, 300)
     one, two = (photos.load_photos(tmp_path / name, 96) for name in ("one", "two"))
     assert np.bincount(one.labels).tolist() == [150, 150]
-    assert not one.twins
+    assert not one.duplicates
     assert one.sums == two.sums
     sides = np.abs(np.diff(one.images[:].astype(int), axis=2)).mean(axis=(1, 2, 3))
     down = np.abs(np.diff(one.images[:].astype(int), axis=1)).mean(axis=(1, 2, 3))

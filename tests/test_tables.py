@@ -187,7 +187,7 @@ SPLIT = "file,class,split\n1.jpg,cat,train\n2.jpg,dog,{}\n3.png,cat,Test\n4.png,
     ("text", "said"),
     [
         (SPLIT.format("valid"), "the split is that of its column 'split', train, val and test."),
-        (SPLIT.format("train").replace("class", "animal"), "train and test, and val is dealt"),
+        (SPLIT.format("train").replace("class", "animal"), "train and test, and val is taken"),
     ],
 )
 def test_a_split_in_a_table_is_used(text, said):
