@@ -154,13 +154,13 @@ def write(
         outs = [stack.enter_context(file.open("wb")) for file in new]
         sums = [hashlib.sha256() for _ in names]
         for k, parts in enumerate(batches):
-            for out, sum_, part in zip(outs, sums, parts, strict=True):
+            for out, digest, part in zip(outs, sums, parts, strict=True):
                 data = (b"" if k else _header(part, leading)) + part.tobytes()
                 out.write(data)
-                sum_.update(data)
-        for name, out, sum_ in zip(names, outs, sums, strict=True):
-            sum_.update(json.dumps([name, note]).encode())
-            out.write(json.dumps({"note": note, "sha256": sum_.hexdigest()}).encode())
+                digest.update(data)
+        for name, out, digest in zip(names, outs, sums, strict=True):
+            digest.update(json.dumps([name, note]).encode())
+            out.write(json.dumps({"note": note, "sha256": digest.hexdigest()}).encode())
     _forget({path(name) for name in names})
 
 

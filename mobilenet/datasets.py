@@ -175,10 +175,10 @@ def _read(source: Path, size: int, known: Sequence[str] = ()) -> dict[str, Photo
         raise UserError(
             f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error
-    set_ = layouts.labelled(what, found, _content, known)
-    parts = [part for part in ("", *PARTS) if any(photo.part == part for photo in set_.photos)]
+    labelled = layouts.labelled(what, found, _content, known)
+    parts = [part for part in ("", *PARTS) if any(photo.part == part for photo in labelled.photos)]
     least = 0 if known else FEWEST
-    decoded = {part or "all": _decode(part, set_, size, least) for part in parts}
+    decoded = {part or "all": _decode(part, labelled, size, least) for part in parts}
     return _with_twins({part: photos for part, photos in decoded.items() if len(photos)})
 
 
@@ -203,38 +203,38 @@ def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
     }
 
 
-def _decode(part: str, set_: Labelled, size: int, least: int) -> Photos:
+def _decode(part: str, labelled: Labelled, size: int, least: int) -> Photos:
     """The photos of a part, whose files are named from the class folder on; least: of a class."""
-    photos = [photo for photo in set_.photos if photo.part == part]
-    names = ordered(set_.names)
+    photos = [photo for photo in labelled.photos if photo.part == part]
+    names = ordered(labelled.names)
     kept, images, left_out, sums = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = pool.map(lambda photo: hash_and_read(partial(_content, photo), size), photos)
         shown = progress(decoded, len(photos), f"Photos: {part or 'all'}")
-        for photo, (sum_, image) in zip(photos, shown, strict=True):
-            file = "/".join(photo.path.split("/")[set_.depth :])
+        for photo, (sha256, image) in zip(photos, shown, strict=True):
+            file = "/".join(photo.path.split("/")[labelled.depth :])
             if isinstance(image, str):
                 left_out.append((file, image))
             else:
                 kept.append((file, names.index(photo.name)))
                 images.append(image)
-                sums[file] = sum_
+                sums[file] = sha256
     labels = np.array([label for _, label in kept], np.int64)
     counts = np.bincount(labels, minlength=len(names))
     for name, count in zip(names, counts, strict=True):
         if count < (min(1, least) if part in ("val", "test") else least):
             where = f" in {part}/" if part else ""
-            why = why_few(name, (*left_out, *set_.left_out))
+            why = why_few(name, (*left_out, *labelled.left_out))
             raise UserError(f"Class {name!r} has {count} readable photos{where}{why}: add some.")
     return Photos(
         tuple(file for file, _ in kept),
         np.stack(images) if images else np.empty((0, size, size, 3), np.uint8),
         labels,
         names,
-        (*left_out, *set_.left_out),
+        (*left_out, *labelled.left_out),
         sums,
-        hidden=set_.hidden,
-        said=set_.said,
+        hidden=labelled.hidden,
+        said=labelled.said,
         folder_classes={file: names[label] for file, label in kept},
     )
 

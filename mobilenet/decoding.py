@@ -48,7 +48,7 @@ for _format, _feature in {"AVIF": "avif", "JPEG2000": "jpg_2000"}.items():
         del FORMATS[_format]
 if pillow_heif is None:
     del FORMATS["HEIF"]
-LARGEST = {format_: most for format_, (_, most) in FORMATS.items()}
+LARGEST = {kind: most for kind, (_, most) in FORMATS.items()}
 SUFFIXES = {suffix for known, _ in FORMATS.values() for suffix in known.split()}
 NO_PHOTO = "no photo"  # so begins the reason for a file that nobody means as one
 # What is known and not read, and what helps.

@@ -211,10 +211,10 @@ def steps_plot(ranges: Mapping[str, np.ndarray]) -> Figure:
     ranges: float64 (layers, 2), lowest and highest, as `quantizing.activation_ranges` gives them.
     """
     clipped, linear = ranges["after ReLU6"], ranges["bottleneck"]
-    open_ = np.clip(ranges["before ReLU6"], 0, None)  # what a ReLU would give
+    unclipped = np.clip(ranges["before ReLU6"], 0, None)  # what a ReLU would give
     places, between = np.arange(len(clipped)) + 1.0, 2 * np.arange(len(linear)) + 2.5
     looks = {
-        "ReLU, no clip": (places, open_, "^", ORANGE),
+        "ReLU, no clip": (places, unclipped, "^", ORANGE),
         "ReLU6": (places, clipped, "o", BLACK),
         "bottleneck": (between, linear, "s", GREY),
     }

@@ -349,28 +349,36 @@ def head(out: Path, model: Path) -> Iterator[str]:
             f"The backbone that made {out} is not here: run `python -m mobilenet.extract` again, "
             "into another folder."
         )
-    all_ = survey(out, backbone.channels)
-    classes, sample = len(all_.class_names), (all_.features, all_.labels)
-    groups = np.unique(all_.sums, return_inverse=True)[1]
+    labelled = survey(out, backbone.channels)
+    classes, sample = len(labelled.class_names), (labelled.features, labelled.labels)
+    groups = np.unique(labelled.sums, return_inverse=True)[1]
     strength = solver.choose_strength(*sample, classes, seed=0, groups=groups)
     p = solver.cross_validate(*sample, classes, seed=0, groups=groups)
-    right = count_right(p, all_.labels)
+    right = count_right(p, labelled.labels)
     first = solver.solve(*sample, classes, strength)
-    solved = solve(lambda: read(out, all_), all_.count, all_.centre, classes, strength, first)
+    solved = solve(
+        lambda: read(out, labelled), labelled.count, labelled.centre, classes, strength, first
+    )
     whole = classifier.assemble(backbone, solver.solved_head(solved.kernel, solved.bias))
-    facts = {"photos": all_.count, "strength": strength, "passes": solved.passes, "part": "all"}
-    whole_sample = len(all_.labels) == all_.count  # else the digests of a sample alone are known
-    if whole_sample and (said := classifier.digests([one.decode() for one in all_.sums])):
+    facts = {"photos": labelled.count, "strength": strength, "passes": solved.passes, "part": "all"}
+    whole_sample = (
+        len(labelled.labels) == labelled.count
+    )  # else the digests of a sample alone are known
+    if whole_sample and (said := classifier.digests([one.decode() for one in labelled.sums])):
         facts["learned"] = {"train": said}
-    classifier.save(model, whole, all_.class_names, **facts, **right.entry("folds_"))
-    photos = f"{all_.count:,} photos of {classes} classes"
+    classifier.save(model, whole, labelled.class_names, **facts, **right.entry("folds_"))
+    photos = f"{labelled.count:,} photos of {classes} classes"
     yield f"{photos}, strength {strength:g}; passes over them to solve the head: {solved.passes}."
     if solved.distance > CLOSE:
         yield (
             f"The head did not settle: its kernel may be {solved.distance:.1g} from the best, and "
             f"{CLOSE:g} was to be reached."
         )
-    of = "" if len(all_.labels) == all_.count else " of a sample, each by a head that it alone made"
+    of = (
+        ""
+        if len(labelled.labels) == labelled.count
+        else " of a sample, each by a head that it alone made"
+    )
     yield f"In five folds{of}: {right}."
     yield f"Saved: {model}."
 

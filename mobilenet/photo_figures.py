@@ -188,15 +188,15 @@ def changed_grid(
     )
     names, titles = photos.class_names, []
     for i in chosen:
-        was, is_, label = guesses[i], now[i], photos.labels[i]
-        wrong = "✗ " * bool(is_ != label)
+        was, called, label = guesses[i], now[i], photos.labels[i]
+        wrong = "✗ " * bool(called != label)
         lines = [
-            _fitted(wrong, names, is_),
-            f"{percent(before[i, is_])} → {percent(after[i, is_])}",
+            _fitted(wrong, names, called),
+            f"{percent(before[i, called])} → {percent(after[i, called])}",
         ]
         if changed[i]:
             lines = [_fitted("", names, was, f" {percent(before[i, was])} →")]
-            lines += [_fitted(wrong, names, is_, f" {percent(after[i, is_])}")]
+            lines += [_fitted(wrong, names, called, f" {percent(after[i, called])}")]
         titles.append("\n".join(lines + [_fitted("is ", names, label)] * bool(wrong)))
     figure, axes = _grid([1 + title.count("\n") for title in titles], columns, alt)
     for one, i, title in zip(axes, chosen, titles, strict=True):

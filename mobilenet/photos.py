@@ -152,13 +152,13 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
     """
     found = list(folders.walk(folder))
     what = f"The photo folder {folder.name!r}"
-    set_ = layouts.labelled(what, found, lambda one: read_content(Path(one.at)))
-    names = ordered(set_.names, positive)
-    images, prints, reasons, sums = _decoded([Path(photo.at) for photo in set_.photos], size)
-    files = [photo.path for photo in set_.photos]
-    labels = np.array([names.index(photo.name) for photo in set_.photos], np.int64)
+    labelled = layouts.labelled(what, found, lambda one: read_content(Path(one.at)))
+    names = ordered(labelled.names, positive)
+    images, prints, reasons, sums = _decoded([Path(photo.at) for photo in labelled.photos], size)
+    files = [photo.path for photo in labelled.photos]
+    labels = np.array([names.index(photo.name) for photo in labelled.photos], np.int64)
     readable = np.array([i not in reasons for i in range(len(files))], bool)
-    left_out = (*((files[i], reasons[i]) for i in sorted(reasons)), *set_.left_out)
+    left_out = (*((files[i], reasons[i]) for i in sorted(reasons)), *labelled.left_out)
     for label, name in enumerate(names):
         if not (labels[readable] == label).any():
             raise UserError(
@@ -182,14 +182,14 @@ def load_photos(folder: Path, size: int, positive: str | None = None) -> Photos:
         images=images.take(good),
         labels=labels[good],
         class_names=names,
-        left_out=(*((files[i], reasons[i]) for i in sorted(reasons)), *set_.left_out),
+        left_out=(*((files[i], reasons[i]) for i in sorted(reasons)), *labelled.left_out),
         sums={files[i]: sums[i] for i in there},
         duplicates=same,
         frames=frames,
-        hidden=set_.hidden,
-        folder_classes={files[i]: set_.photos[i].name for i in there},
-        given={files[i]: part for i in there if (part := set_.photos[i].part)},
-        said=set_.said,
+        hidden=labelled.hidden,
+        folder_classes={files[i]: labelled.photos[i].name for i in there},
+        given={files[i]: part for i in there if (part := labelled.photos[i].part)},
+        said=labelled.said,
     )
 
 
@@ -216,8 +216,8 @@ def _decoded(
         of = f"{DECODINGS} {PIL.__version__} {size} {sums}"
         name = f"{hashlib.sha256(of.encode()).hexdigest()[:32]}-photos"
         with suppress(*DAMAGE):  # not there, or damaged: made anew
-            return *_kept(name, len(paths)), [sum_ for sum_, _ in sums]
-        calls = ((path, *sum_, size) for path, sum_ in zip(paths, sums, strict=True))
+            return *_kept(name, len(paths)), [sha256 for sha256, _ in sums]
+        calls = ((path, *known, size) for path, known in zip(paths, sums, strict=True))
         decoded = ahead(_decode, calls, AHEAD, workers)
         rows = _rows(progress(decoded, len(paths), "Photos"), size, reasons := {})
         try:

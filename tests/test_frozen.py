@@ -55,7 +55,7 @@ def test_imagenet_weights_from_their_file_are_the_same(imagenet, monkeypatch):
     assert_stored_as_loaded(imagenet)
 
 
-@pytest.mark.parametrize("change", [lambda all_: all_[:-1], lambda all_: [*all_, all_[-1]]])
+@pytest.mark.parametrize("change", [lambda rows: rows[:-1], lambda rows: [*rows, rows[-1]]])
 def test_weights_of_another_network_are_not_computed(change, bundled, monkeypatch):
     """Keras, which is asked then, says what is wrong."""
     real = frozen.of_weights

@@ -1,4 +1,4 @@
-"""Layouts of labelled sets: class folders, a given split, an archive's one folder, a table."""
+"""Layouts of result sets: class folders, a given split, an archive's one folder, a table."""
 
 from dataclasses import replace
 
@@ -174,16 +174,16 @@ def test_parts_without_classes_are_no_classes(tmp_path):
     ],
 )
 def test_a_class_may_be_called_train(files):
-    set_ = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
-    assert set_.names == sorted({file.split("/")[0] for file in files})
-    assert {photo.part for photo in set_.photos} == {""}
+    result = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
+    assert result.names == sorted({file.split("/")[0] for file in files})
+    assert {photo.part for photo in result.photos} == {""}
 
 
 def test_a_part_without_class_folders_is_none():
     files = ["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg", "test/a/1.jpg", "test/b/1.jpg"]
-    set_ = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
-    assert set_.left_out == [("val/1.jpg", layouts.HOMELESS)]
-    assert "the val part is taken from train/" in set_.said[0]
+    result = layouts.labelled("The folder", list(found_of(files)), lambda one: b"")
+    assert result.left_out == [("val/1.jpg", layouts.HOMELESS)]
+    assert "the val part is taken from train/" in result.said[0]
 
 
 def labelled(files, known=()):
@@ -193,29 +193,29 @@ def labelled(files, known=()):
 @pytest.mark.parametrize("base", ["", "archive/"])
 def test_a_split_in_each_class_folder_is_used(base):
     steps = [(name, part) for name in ("cat", "dog") for part in ("train", "valid", "test")]
-    set_ = labelled([f"{base}{name}/{part}/old/1.jpg" for name, part in steps])
-    assert set_.names == ["cat", "dog"]
-    assert {photo.part for photo in set_.photos} == set(PARTS)
-    for photo in set_.photos:
+    result = labelled([f"{base}{name}/{part}/old/1.jpg" for name, part in steps])
+    assert result.names == ["cat", "dog"]
+    assert {photo.part for photo in result.photos} == set(PARTS)
+    for photo in result.photos:
         assert photo.path.startswith(f"{base}{photo.name}/{photo.part}")
-        assert photo.path.split("/")[set_.depth] == photo.name
-    assert set_.said[-1] == "The split is the one given: train/, valid/ and test/ of each class."
+        assert photo.path.split("/")[result.depth] == photo.name
+    assert result.said[-1] == "The split is the one given: train/, valid/ and test/ of each class."
 
 
 def test_folders_called_so_in_one_class_are_no_split():
-    set_ = labelled(["cat/train/1.jpg", "cat/test/1.jpg", "dog/1.jpg"])
-    assert {photo.part for photo in set_.photos} == {""}
-    (said,) = set_.said
+    result = labelled(["cat/train/1.jpg", "cat/test/1.jpg", "dog/1.jpg"])
+    assert {photo.part for photo in result.photos} == {""}
+    (said,) = result.said
     assert said.startswith("No split is given: cat/test/ and cat/train/ are not in each")
     assert one_sentence(said)
 
 
 def test_a_folder_of_other_files_beside_the_photos_is_no_class():
     files = ["images/cat/1.jpg", "images/dog/1.jpg", "annotations/cat/1.xml", "notes/x.txt"]
-    set_ = labelled(files)
-    assert set_.names == ["cat", "dog"]
-    assert set_.said == ("The photos are in images/, the only folder with photos.",)
-    assert len(set_.left_out) == 2
+    result = labelled(files)
+    assert result.names == ["cat", "dog"]
+    assert result.said == ("The photos are in images/, the only folder with photos.",)
+    assert len(result.left_out) == 2
 
 
 def test_an_empty_folder_is_a_class():
@@ -269,22 +269,22 @@ def found_of(paths):
 @given(PATHS | LIKELY)
 def test_of_any_tree_every_file_is_used_or_named_or_hidden(paths):
     try:
-        set_ = layouts.labelled("The folder", list(found_of(paths)), lambda one: b"")
+        result = layouts.labelled("The folder", list(found_of(paths)), lambda one: b"")
     except UserError as error:
         assert one_sentence(error)
         return
-    used = [photo.path for photo in set_.photos]
-    named = [path for path, _ in set_.left_out]
-    assert len(used) + len(named) + set_.hidden == len(paths)
+    used = [photo.path for photo in result.photos]
+    named = [path for path, _ in result.left_out]
+    assert len(used) + len(named) + result.hidden == len(paths)
     assert {*used, *named} <= paths
     assert len({*used, *named}) == len(used) + len(named)
-    assert {photo.name for photo in set_.photos} <= set(set_.names)
-    given = {photo.part for photo in set_.photos}
+    assert {photo.name for photo in result.photos} <= set(result.names)
+    given = {photo.part for photo in result.photos}
     assert given <= {""} or given <= set(PARTS)
-    for photo in set_.photos:
+    for photo in result.photos:
         steps = photo.path.split("/")
-        assert steps[set_.depth] == photo.name
-        around = [steps[set_.depth - 1], steps[set_.depth + 1]]
+        assert steps[result.depth] == photo.name
+        around = [steps[result.depth - 1], steps[result.depth + 1]]
         assert not photo.part or photo.part in map(part_called, around)
 
 
@@ -294,9 +294,14 @@ def test_class_folders_are_taken_as_they_are(some):
     found = [*(Found(name, FOLDER) for name in "abc"), *found_of(paths)]
     if len({name for name, _ in some}) < 2:
         return
-    set_ = layouts.labelled("The folder", found, lambda one: b"")
-    assert (set_.names, set_.said, set_.left_out, set_.depth) == (list("abc"), (), [], 0)
-    assert [photo.path for photo in set_.photos] == sorted(paths)
+    result = layouts.labelled("The folder", found, lambda one: b"")
+    assert (result.names, result.said, result.left_out, result.depth) == (
+        list("abc"),
+        (),
+        [],
+        0,
+    )
+    assert [photo.path for photo in result.photos] == sorted(paths)
 
 
 @pytest.mark.parametrize(
