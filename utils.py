@@ -73,7 +73,7 @@ from mobilenet.scratch_figures import (
     staircase_plot,
     ways_plot,
 )
-from mobilenet.trust_figures import reliability_plot, strength_plot, threshold_plot
+from mobilenet.trust_figures import l2_plot, reliability_plot, threshold_plot
 from mobilenet.unseen import OwnPhotos
 
 # Handed on: notebooks call them from here.
@@ -91,6 +91,7 @@ __all__ = [
     "find_folder",
     "grad_cam_rows",
     "kernels_plot",
+    "l2_plot",
     "learning_curves",
     "levels_plot",
     "load_photos",
@@ -117,7 +118,6 @@ __all__ = [
     "split",
     "staircase_plot",
     "steps_plot",
-    "strength_plot",
     "threshold_plot",
     "time_against_multiply_adds_plot",
     "top1_plot",

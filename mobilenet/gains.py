@@ -5,7 +5,7 @@
 The photos are those of the notebooks, and so is their split; the test photos are not looked at, so
 a choice made by this table was not made by them. Every way is judged on the same folds, divided
 anew as often as `--deals` says (the usual recipe once, as it takes longest), no epoch is
-chosen on the photos that judge, and a strength only among those that train. Seconds count from
+chosen on the photos that judge, and an L2 penalty only among those that train. Seconds count from
 decoded photos to one network, trained on four fifths of the photos, passes through the frozen
 blocks included.
 """
@@ -133,8 +133,8 @@ def solve(x: np.ndarray, labels: np.ndarray, rest: np.ndarray, seed: int) -> tup
     from mobilenet import solver
 
     some, classes = labels[rest], labels.max() + 1
-    strength = solver.choose_strength(x[0, rest], some, classes, seed=seed)
-    return solver.solve(x[:, rest], some, classes, strength)
+    l2 = solver.choose_l2(x[0, rest], some, classes, seed=seed)
+    return solver.solve(x[:, rest], some, classes, l2)
 
 
 def solved(x: np.ndarray, labels: np.ndarray, asked: Sequence[np.ndarray] = ()) -> Callable:

@@ -4,9 +4,9 @@
 
 DIR holds what `mobilenet.extract` made of photos in class folders. What is solved is the problem of
 `solver`, on all photos, in memory that their number does not change: of them only a sample is held,
-those with the smallest sha256, which is a fair lot and the same in any order. On it the strength is
+those with the smallest sha256, a fair sample and the same in any order. On it the L2 penalty is
 chosen and an estimate made. The objective is a sum over photos plus a penalty that does not grow
-with them, so a strength means the same for a sample and for all. What `review.decide` wrote down is
+with them, so it means the same for a sample and for all. What `review.decide` wrote down is
 applied. Saved is a whole model, photo to probabilities. Needs pyarrow (requirements-cluster.txt).
 
 A pass over the photos takes time, arithmetic in between nearly none, so that what is bought dearly
@@ -70,18 +70,18 @@ def solve(
     count: int,
     centre: np.ndarray,
     classes: int,
-    strength: float,
+    l2: float,
     first: tuple[np.ndarray, np.ndarray],
 ) -> Solved:
     """The head that `solver.solve` finds, for photos that are read a pass at a time.
 
     rows gives all `count` photos each time it is called; centre: their mean, float64 (channels,);
-    first: kernel and bias of a first guess. The objective bends at least by the strength, so that
-    the gradient's length over the strength bounds the distance to the best. It ends where that is
+    first: kernel and bias of a first guess. The objective bends at least by l2, so that
+    the gradient's length over l2 bounds the distance to the best. It ends where that is
     below CLOSE, or after PASSES passes.
     """
     width, logits = len(centre) + 1, 1 if classes == 2 else classes
-    look = _looking(rows, count, centre, classes, strength)
+    look = _looking(rows, count, centre, classes, l2)
     weights, value = np.zeros((width, logits)), count * np.log(classes)
     step = _level(np.concatenate([first[0], (first[1] + centre @ first[0])[None]]))
     inverses, pairs, gradient, age, distance = None, [], None, 0, np.inf
@@ -96,7 +96,7 @@ def solve(
         if gradient is not None and (step * (seen.gradient - gradient)).sum() > 0:  # but rounding
             pairs.append((step, seen.gradient - gradient))
         weights, value, gradient = weights + step, seen.values[0], seen.gradient
-        if (distance := np.linalg.norm(gradient) / strength) <= CLOSE:
+        if (distance := np.linalg.norm(gradient) / l2) <= CLOSE:
             break
         if curved:
             inverses, pairs, age = [np.linalg.inv(one) for one in seen.matrices], [], 0
@@ -106,12 +106,12 @@ def solve(
     return Solved(kernel, weights[-1] - centre @ kernel, passes, float(distance))
 
 
-def _looking(rows: Rows, count: int, centre: np.ndarray, classes: int, strength: float) -> Any:
+def _looking(rows: Rows, count: int, centre: np.ndarray, classes: int, l2: float) -> Any:
     """A function that makes a pass: (weights, step, whether to see the curvature, number of the
     pass) → _Look.
     """
     width, logits = len(centre) + 1, 1 if classes == 2 else classes
-    penalty = np.full((width, 1), float(strength))
+    penalty = np.full((width, 1), float(l2))
     penalty[-1] = 0  # of the bias
     each = logits * width * width * 8 <= MATRICES
 
@@ -119,7 +119,7 @@ def _looking(rows: Rows, count: int, centre: np.ndarray, classes: int, strength:
         values = np.array([(penalty * (weights + t * step) ** 2).sum() / 2 for t in SIZES])
         gradient, matrices, seen = penalty * (weights + step), None, 0
         if curved:
-            floor = np.where(penalty > 0, penalty, 1e-6 * strength)  # no matrix is singular
+            floor = np.where(penalty > 0, penalty, 1e-6 * l2)  # no matrix is singular
             matrices = np.tile(np.diag(floor[:, 0]), (logits if each else 1, 1, 1))
             sums = np.zeros(len(matrices))
         blocks = progress(rows(), -(-count // ROWS), f"Pass {number} over {count:,} photos")
@@ -352,15 +352,13 @@ def head(out: Path, model: Path) -> Iterator[str]:
     labelled = survey(out, backbone.channels)
     classes, sample = len(labelled.class_names), (labelled.features, labelled.labels)
     groups = np.unique(labelled.sums, return_inverse=True)[1]
-    strength = solver.choose_strength(*sample, classes, seed=0, groups=groups)
+    l2 = solver.choose_l2(*sample, classes, seed=0, groups=groups)
     p = solver.cross_validate(*sample, classes, seed=0, groups=groups)
     right = count_right(p, labelled.labels)
-    first = solver.solve(*sample, classes, strength)
-    solved = solve(
-        lambda: read(out, labelled), labelled.count, labelled.centre, classes, strength, first
-    )
+    first = solver.solve(*sample, classes, l2)
+    solved = solve(lambda: read(out, labelled), labelled.count, labelled.centre, classes, l2, first)
     whole = classifier.assemble(backbone, solver.solved_head(solved.kernel, solved.bias))
-    facts = {"photos": labelled.count, "strength": strength, "passes": solved.passes, "part": "all"}
+    facts = {"photos": labelled.count, "l2": l2, "passes": solved.passes, "part": "all"}
     whole_sample = (
         len(labelled.labels) == labelled.count
     )  # else the digests of a sample alone are known
@@ -368,7 +366,7 @@ def head(out: Path, model: Path) -> Iterator[str]:
         facts["learned"] = {"train": said}
     classifier.save(model, whole, labelled.class_names, **facts, **right.entry("folds_"))
     photos = f"{labelled.count:,} photos of {classes} classes"
-    yield f"{photos}, strength {strength:g}; passes over them to solve the head: {solved.passes}."
+    yield f"{photos}, L2 penalty {l2:g}; passes over them to solve the head: {solved.passes}."
     if solved.distance > CLOSE:
         yield (
             f"The head did not settle: its kernel may be {solved.distance:.1g} from the best, and "

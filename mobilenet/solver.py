@@ -5,12 +5,12 @@ and Friedman, 2009, *The Elements of Statistical Learning*, section 4.4; Bishop,
 Recognition and Machine Learning*, section 4.3). For N photos with features x and logits
 x·kernel + bias, it minimises
 
-    Σ over photos of the cross-entropy, in nats  +  strength / 2 · Σ kernel²
+    Σ over photos of the cross-entropy, in nats  +  l2 / 2 · Σ kernel²
 
-This is convex, so that Newton's method finds the minimum in a few steps. strength, above 0, is the
+This is convex, so that Newton's method finds the minimum in a few steps. l2, above 0, is the
 weight of the L2 penalty, in scikit-learn 1 / C; the bias is not penalised. The cross-entropy is a
 sum, so the more photos, the less the penalty counts. The V views of a photo count 1 / V each, so
-that a strength means the same for any number of views.
+that it means the same for any number of views.
 
 Features are float (N, channels), or (V, N, channels) of V views, the photo itself first. Labels
 are int64 (N,), from 0 to classes - 1; two classes have one logit, which speaks for label 1, and
@@ -30,7 +30,7 @@ from mobilenet.metrics import cross_entropy, probabilities
 from mobilenet.progress import progress
 from mobilenet.training import build_head, folds, smallest_class
 
-STRENGTHS = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
+L2_GRID = 10.0 ** np.arange(3, -2.5, -0.5)  # 1000 to 0.01, the strongest first
 TOLERANCE = 1e-10  # of the gradient's length, as a share of the longest possible one
 NEWTON_STEPS = 100  # five to ten are enough
 CG_STEPS = 1000  # a hundred are enough
@@ -44,20 +44,20 @@ one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 @one_thread
 def solve(
-    features: np.ndarray, labels: np.ndarray, classes: int, strength: float
+    features: np.ndarray, labels: np.ndarray, classes: int, l2: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the best head for these photos: kernel, float64 (channels, logits), and bias, float64
     (logits,).
 
-    Raises UserError for a strength that is not above 0, features that are not finite, and a class
+    Raises UserError for an l2 that is not above 0, features that are not finite, and a class
     without a photo.
     """
-    if not 0 < strength < math.inf:
-        raise UserError(f"The strength cannot be {strength}: use a number above 0.")
+    if not 0 < l2 < math.inf:
+        raise UserError(f"The L2 penalty cannot be {l2}: use a number above 0.")
     rows, basis, centre = _rotate(_as_views(features, labels, classes))
     steps = progress(range(NEWTON_STEPS), None, "Newton steps")
     weights = np.zeros((rows.width, _logits(classes)))
-    weights = _newton(rows, labels, strength, weights, steps)
+    weights = _newton(rows, labels, l2, weights, steps)
     return _turn_back(weights, basis, centre)
 
 
@@ -78,7 +78,7 @@ def held_out_losses(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the mean loss of held-out photos for each of STRENGTHS: cross-entropy in nats, float64
+    """Return the mean loss of held-out photos for each of L2_GRID: cross-entropy in nats, float64
     (11,).
 
     Each of `count` folds is judged by heads that were solved on all views of the other folds; of
@@ -89,27 +89,25 @@ def held_out_losses(
     views = _as_views(features, labels, classes)
     fold = folds(labels, min(count, max(2, smallest_class(labels, groups))), seed, groups)
     rows, _, _ = _rotate(views)  # it ignores labels and changes no result: once for all folds
-    losses = np.empty((len(STRENGTHS), len(labels)))
-    turns = [(k, i) for k in np.unique(fold) for i in range(len(STRENGTHS))]
-    for k, i in progress(turns, len(turns), "Strengths"):
+    losses = np.empty((len(L2_GRID), len(labels)))
+    turns = [(k, i) for k in np.unique(fold) for i in range(len(L2_GRID))]
+    for k, i in progress(turns, len(turns), "L2 penalties"):
         rest = fold != k
         if i == 0:
             train, own = rows.take(np.flatnonzero(rest)), rows.take(np.flatnonzero(~rest), 1)
             weights = np.zeros((rows.width, _logits(classes)))
-        weights = _newton(train, labels[rest], STRENGTHS[i], weights)  # from the stronger's
+        weights = _newton(train, labels[rest], L2_GRID[i], weights)  # from the stronger's
         losses[i, ~rest] = cross_entropy(probabilities(own.times(weights)), labels[~rest])
     return losses.mean(axis=1)
 
 
-def choose_strength(
-    features: np.ndarray, labels: np.ndarray, classes: int, **division: Any
-) -> float:
-    """Return the one of STRENGTHS with the lowest of `held_out_losses`, of equals the strongest.
+def choose_l2(features: np.ndarray, labels: np.ndarray, classes: int, **division: Any) -> float:
+    """Return the one of L2_GRID with the lowest of `held_out_losses`, of equals the strongest.
 
     division: count, seed and groups, as there.
     """
     losses = held_out_losses(features, labels, classes, **division)
-    return float(STRENGTHS[losses.argmin()])
+    return float(L2_GRID[losses.argmin()])
 
 
 @one_thread
@@ -125,7 +123,7 @@ def cross_validate(
     """Return predicted probabilities of each photo by a head that was solved on all views of the
     other folds: float64 (N, K).
 
-    The folds are those of `training.folds`. The strength is chosen anew for each fold, on view 0 of
+    The folds are those of `training.folds`. l2 is chosen anew for each fold, on view 0 of
     the photos that its head is solved on: the photos that judge have no say in it.
     """
     views = _as_views(features, labels, classes)
@@ -135,8 +133,8 @@ def cross_validate(
     for k in range(count):
         rest = fold != k
         division = {"count": count, "seed": seed, "groups": groups[rest]}
-        strength = choose_strength(views[0, rest], labels[rest], classes, **division)
-        kernel, bias = solve(views[:, rest], labels[rest], classes, strength)
+        l2 = choose_l2(views[0, rest], labels[rest], classes, **division)
+        kernel, bias = solve(views[:, rest], labels[rest], classes, l2)
         p[~rest] = probabilities(views[0, ~rest] @ kernel + bias)
     return p
 
@@ -231,7 +229,7 @@ def _turn_back(
 def _newton(
     rows: _Rows,
     labels: np.ndarray,
-    strength: float,
+    l2: float,
     weights: np.ndarray,
     steps: Iterable[int] = range(NEWTON_STEPS),
 ) -> np.ndarray:
@@ -242,7 +240,7 @@ def _newton(
     share, logits = 1 / rows.count, weights.shape[1]
     hot = np.tile(np.eye(max(2, logits), dtype=bool)[labels], (rows.count, 1))
     constant = np.zeros((len(hot), int(logits == 1)))  # the first of two classes'
-    penalty = np.full((len(weights), 1), float(strength))
+    penalty = np.full((len(weights), 1), float(l2))
     penalty[-1] = 0  # of the bias
 
     def objective(z: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -279,7 +277,7 @@ def _newton(
             if new <= value + 1e-4 * size * slope + 1e-12 * value:
                 break
         z, weights, value = z + size * along, weights + size * step, new
-    raise UserError(f"The head does not settle at strength {strength:g}: use a larger one.")
+    raise UserError(f"The head does not settle with an L2 penalty of {l2:g}: use a larger one.")
 
 
 def _conjugate_gradients(product: Any, right: np.ndarray, tolerance: float) -> np.ndarray:

@@ -138,18 +138,18 @@ def threshold_plot(p: np.ndarray, positive: np.ndarray, threshold: float, name: 
     return figure
 
 
-def strength_plot(strengths: np.ndarray, losses: np.ndarray) -> Figure:
+def l2_plot(penalties: np.ndarray, losses: np.ndarray) -> Figure:
     """Return the mean loss of held-out photos against the penalty; a dot marks the lowest."""
     best = losses.argmin()
-    alt = f"Loss of held-out photos by strength of the penalty: lowest, {losses[best]:.3f}, at " + (
-        f"{strengths[best]:.3g}; {losses[0]:.3f} at {strengths[0]:.3g}, "
-        f"{losses[-1]:.3f} at {strengths[-1]:.3g}."
+    alt = f"Loss of held-out photos by L2 penalty: lowest, {losses[best]:.3f}, at " + (
+        f"{penalties[best]:.3g}; {losses[0]:.3f} at {penalties[0]:.3g}, "
+        f"{losses[-1]:.3f} at {penalties[-1]:.3g}."
     )
     figure, axes = new_figure(6.5, 3.4, alt)
-    axes.plot(strengths, losses, "-", color="black")
-    axes.plot(strengths[best], losses[best], label=f"lowest, at {strengths[best]:.3g}", **CHOSEN)
+    axes.plot(penalties, losses, "-", color="black")
+    axes.plot(penalties[best], losses[best], label=f"lowest, at {penalties[best]:.3g}", **CHOSEN)
     axes.set_xscale("log")
-    axes.set_xlabel("strength of the penalty")
+    axes.set_xlabel("L2 penalty")
     axes.set_ylabel("loss of held-out photos")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

@@ -41,17 +41,17 @@ def some_photos(classes, count, channels, seed=0, apart=0.3):
     return (3 + (middle[labels] + noise) * scales).astype(np.float32), labels
 
 
-def solved(features, labels, classes, strength, block=100, sample=None):
+def solved(features, labels, classes, l2, block=100, sample=None):
     """As the command: from a sample's head, by passes over blocks."""
     sample = sample or len(labels) // 4
-    first = solver.solve(features[:sample], labels[:sample], classes, strength)
+    first = solver.solve(features[:sample], labels[:sample], classes, l2)
     centre = features.mean(axis=0, dtype=np.float64)
 
     def rows():
         for i in range(0, len(labels), block):
             yield features[i : i + block], labels[i : i + block]
 
-    return head.solve(rows, len(labels), centre, classes, strength, first)
+    return head.solve(rows, len(labels), centre, classes, l2, first)
 
 
 def close(found, wanted, features):
@@ -65,12 +65,12 @@ def close(found, wanted, features):
 # --- The head of solver ---
 
 
-@pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("l2", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_it_is_the_head_of_solver(classes, strength):
+def test_it_is_the_head_of_solver(classes, l2):
     features, labels = some_photos(classes, 1200, 40)
-    found = solved(features, labels, classes, strength)
-    wanted = solver.solve(features, labels, classes, strength)
+    found = solved(features, labels, classes, l2)
+    wanted = solver.solve(features, labels, classes, l2)
     assert found.kernel.shape == wanted[0].shape and found.bias.shape == wanted[1].shape
     close(found, wanted, features)
     assert found.distance <= head.CLOSE
@@ -169,15 +169,15 @@ def write_parts(out, features, names, ends=(), order=None):
     return out
 
 
-def from_parts(out, channels, strength):
+def from_parts(out, channels, l2):
     """What the command solves, and what it knows of the photos."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(head, "SAMPLE", 40 * (channels + 1) * 8)  # 40 photos
         known = head.survey(out, channels)
     classes = len(known.class_names)
-    first = solver.solve(known.features, known.labels, classes, strength)
+    first = solver.solve(known.features, known.labels, classes, l2)
     rows = lambda: head.read(out, known)  # noqa: E731
-    return known, head.solve(rows, known.count, known.centre, classes, strength, first)
+    return known, head.solve(rows, known.count, known.centre, classes, l2, first)
 
 
 @cluster
@@ -361,12 +361,12 @@ def test_from_photos_to_answers(monkeypatch, capsys, tmp_path, bundled, classes)
     card = saved.read_card(model)
     assert card["class_names"] == list(photos.class_names)
     assert card["photos"] == 12 * classes and card["folds_total"] == 20
-    assert said[0].startswith(f"{12 * classes} photos of {classes} classes, strength")
+    assert said[0].startswith(f"{12 * classes} photos of {classes} classes, L2 penalty")
     assert said[0].endswith(f"passes over them to solve the head: {card['passes']}.")
     assert f"{card['folds_correct']} of 20 right" in said[1] and "sample" in said[1]
     assert str(model) in said[2]
     pooled = pooling.pooled(bundled, photos.images)
-    kernel, bias = solver.solve(pooled, photos.labels, classes, card["strength"])
+    kernel, bias = solver.solve(pooled, photos.labels, classes, card["l2"])
     wanted = metrics.probabilities(pooled @ kernel + bias)
     assert predict.main([str(folder), "--model", str(model), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

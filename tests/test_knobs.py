@@ -104,7 +104,7 @@ OTHERS = {
         "LEARNING_RATE": "1e-2",
         "DROPOUT": "0.7",
         "FOLDS": "3",
-        "STRENGTH": "30.0",
+        "L2": "30.0",
         "FLIPPED": "5",
         "WEAK": "10.0",
         "RECALL": "0.3",

@@ -96,7 +96,7 @@ def test_a_head_is_solved_from_a_file(way, monkeypatch):
     views take some hundred.
     """
     monkeypatch.setattr(solver, "AT_ONCE", 1_000_000)
-    monkeypatch.setattr(solver, "STRENGTHS", np.array([1e4, 1e3]))
+    monkeypatch.setattr(solver, "L2_GRID", np.array([1e4, 1e3]))
 
     def work(count):
         about = (*kept_features(count), 2)

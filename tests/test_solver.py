@@ -32,33 +32,33 @@ def predicted(kernel, bias, rows):
     return metrics.probabilities(rows @ kernel + bias)
 
 
-def gradient(kernel, bias, rows, labels, strength):
-    """Of the sum of cross-entropies and strength / 2 · Σ kernel²: by kernel and by bias, where
+def gradient(kernel, bias, rows, labels, l2):
+    """Of the sum of cross-entropies and l2 / 2 · Σ kernel²: by kernel and by bias, where
     each logit speaks for a class.
     """
     p = metrics.probabilities(rows @ kernel + bias)
     off = (p - np.eye(p.shape[1])[labels])[:, -kernel.shape[1] :]
-    return rows.T @ off + strength * kernel, off.sum(axis=0)
+    return rows.T @ off + l2 * kernel, off.sum(axis=0)
 
 
-def loss(kernel, bias, rows, labels, strength):
+def loss(kernel, bias, rows, labels, l2):
     p = predicted(kernel, bias, rows)
-    return metrics.cross_entropy(p, labels).sum() + strength / 2 * (kernel**2).sum()
+    return metrics.cross_entropy(p, labels).sum() + l2 / 2 * (kernel**2).sum()
 
 
 # --- It is the best there is ---
 
 
 @pytest.mark.parametrize(("classes", "count", "channels"), SIZES)
-@pytest.mark.parametrize("strength", [1e-3, 1.0, 1e3])
-def test_no_slope_is_left(classes, count, channels, strength):
+@pytest.mark.parametrize("l2", [1e-3, 1.0, 1e3])
+def test_no_slope_is_left(classes, count, channels, l2):
     views, labels = some_photos(classes, count, channels)
-    kernel, bias = solver.solve(views[0], labels, classes, strength)
+    kernel, bias = solver.solve(views[0], labels, classes, l2)
     logits = 1 if classes == 2 else classes
     assert (kernel.shape, bias.shape) == ((channels, logits), (logits,))
     assert kernel.dtype == bias.dtype == np.float64
-    by_kernel, by_bias = gradient(kernel, bias, views[0], labels, strength)
-    start, _ = gradient(0 * kernel, 0 * bias, views[0], labels, strength)
+    by_kernel, by_bias = gradient(kernel, bias, views[0], labels, l2)
+    start, _ = gradient(0 * kernel, 0 * bias, views[0], labels, l2)
     assert np.linalg.norm(by_kernel) < 1e-7 * np.linalg.norm(start)
     assert np.abs(by_bias).max() < 1e-7 * count
 
@@ -80,7 +80,7 @@ def test_whatever_is_changed_is_worse(data, seed):
 def test_gradient_descent_comes_to_the_same_place(classes):
     """Keras's own loss and penalty, its own gradients, many steps of plain descent."""
     views, labels = some_photos(classes, 60, 8)
-    strength, rows = 2.0, views[0] - views[0].mean(axis=(0, 1))
+    l2, rows = 2.0, views[0] - views[0].mean(axis=(0, 1))
     head = training.build_head(8, classes, dropout=0.0, seed=0)
     dense, inputs = head.get_layer("logits"), tf.constant(rows.astype(np.float32))
 
@@ -93,27 +93,27 @@ def test_gradient_descent_comes_to_the_same_place(classes):
                 entropy = keras.losses.binary_crossentropy(targets, logits, from_logits=True)
             else:
                 entropy = keras.losses.sparse_categorical_crossentropy(labels, logits, True)
-            penalty = keras.regularizers.L2(strength / 2)(dense.kernel)
+            penalty = keras.regularizers.L2(l2 / 2)(dense.kernel)
             total = tf.reduce_sum(entropy) + penalty
         for weight, slope in zip(dense.weights, tape.gradient(total, dense.weights), strict=True):
             weight.assign_sub(rate * slope)
 
     for _ in range(1500):
         descend(tf.constant(0.01))
-    kernel, bias = solver.solve(rows, labels, classes, strength)
+    kernel, bias = solver.solve(rows, labels, classes, l2)
     by_descent = metrics.probabilities(training.predict_logits(head, rows))
     assert by_descent == pytest.approx(predicted(kernel, bias, rows), abs=2e-5)
     assert dense.kernel.numpy() == pytest.approx(kernel, abs=2e-5)
 
 
 @few
-@given(seed=seeds, strength=st.floats(0.01, 100))
-def test_one_logit_is_two_at_twice_the_strength(seed, strength):
+@given(seed=seeds, l2=st.floats(0.01, 100))
+def test_one_logit_is_two_at_twice_the_l2(seed, l2):
     """Two logits share the kernel, half of it each, with opposite signs: half the Σ kernel²."""
     views, labels = some_photos(2, 30, 10, seed)
-    kernel, bias = solver.solve(views[0], labels, 2, strength)
+    kernel, bias = solver.solve(views[0], labels, 2, l2)
     two = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2
-    by_kernel, by_bias = gradient(*two, views[0], labels, 2 * strength)
+    by_kernel, by_bias = gradient(*two, views[0], labels, 2 * l2)
     assert np.abs(by_kernel).max() < 1e-5
     assert np.abs(by_bias).max() < 1e-5
 
@@ -144,16 +144,16 @@ def test_the_order_of_photos_and_views_is_nothing(data, seed):
 
 
 @few
-@given(data=st.data(), seed=seeds, times=st.integers(2, 3), strength=st.floats(0.01, 100))
-def test_each_photo_twice_is_half_the_strength(data, seed, times, strength):
+@given(data=st.data(), seed=seeds, times=st.integers(2, 3), l2=st.floats(0.01, 100))
+def test_each_photo_twice_is_half_the_l2(data, seed, times, l2):
     classes, count, channels = data.draw(st.sampled_from(SIZES))
     views, labels = some_photos(classes, count, channels, seed)
-    kernel, _ = solver.solve(views[0], labels, classes, strength)
+    kernel, _ = solver.solve(views[0], labels, classes, l2)
     often = np.tile(views[0], (times, 1)), np.tile(labels, times)
-    assert solver.solve(*often, classes, times * strength)[0] == pytest.approx(kernel, abs=1e-5)
+    assert solver.solve(*often, classes, times * l2)[0] == pytest.approx(kernel, abs=1e-5)
     # The same rows as views of the same photos change nothing: a photo counts once.
     same = np.tile(views, (times, 1, 1))
-    assert solver.solve(same, labels, classes, strength)[0] == pytest.approx(kernel, abs=1e-5)
+    assert solver.solve(same, labels, classes, l2)[0] == pytest.approx(kernel, abs=1e-5)
 
 
 @few
@@ -190,10 +190,10 @@ def test_a_stronger_penalty_makes_a_smaller_kernel(data, seed):
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-@pytest.mark.parametrize("strength", [1e-8, 1e-3])
-def test_separable_classes_stay_finite(classes, strength):
+@pytest.mark.parametrize("l2", [1e-8, 1e-3])
+def test_separable_classes_stay_finite(classes, l2):
     views, labels = some_photos(classes, 40, 60, apart=20.0)
-    kernel, bias = solver.solve(views[0], labels, classes, strength)
+    kernel, bias = solver.solve(views[0], labels, classes, l2)
     assert np.isfinite(kernel).all() and np.isfinite(bias).all()
     p = predicted(kernel, bias, views[0])
     assert (p.argmax(axis=1) == labels).all()
@@ -211,17 +211,17 @@ def test_half_precision_is_taken_as_it_is():
 # --- Bad input ---
 
 
-@pytest.mark.parametrize("strength", [0, -1.0, math.nan, math.inf])
-def test_a_strength_that_is_none(strength):
+@pytest.mark.parametrize("l2", [0, -1.0, math.nan, math.inf])
+def test_an_l2_that_is_none(l2):
     views, labels = some_photos(2, 20, 5)
     with pytest.raises(UserError, match="use a number above 0") as raised:
-        solver.solve(views, labels, 2, strength)
+        solver.solve(views, labels, 2, l2)
     assert one_sentence(raised.value)
 
 
 CALLS = [
     lambda *photos: solver.solve(*photos, 1.0),
-    lambda *photos: solver.choose_strength(*photos, seed=0),
+    lambda *photos: solver.choose_l2(*photos, seed=0),
     lambda *photos: solver.cross_validate(*photos, seed=0),
 ]
 
@@ -249,22 +249,22 @@ def test_a_class_without_a_photo(call, classes, lacks):
 def test_a_class_of_one_photo_cannot_be_held_out():
     views, _ = some_photos(2, 20, 5)
     with pytest.raises(UserError, match="A class has 1 photos") as raised:
-        solver.choose_strength(views, np.repeat([0, 1], [19, 1]), 2, seed=0)
+        solver.choose_l2(views, np.repeat([0, 1], [19, 1]), 2, seed=0)
     assert one_sentence(raised.value)
     with pytest.raises(UserError, match="2 or more"):
-        solver.choose_strength(views, np.arange(20) % 2, 2, count=1, seed=0)
+        solver.choose_l2(views, np.arange(20) % 2, 2, count=1, seed=0)
 
 
-# --- The choice of the strength ---
+# --- The choice of the L2 penalty ---
 
 
 def held_out_by_hand(views, labels, classes, fold):
     """Mean loss of view 0 of each photo by heads solved on all views of the other folds."""
-    losses = np.empty((len(solver.STRENGTHS), len(labels)))
-    for i, strength in enumerate(solver.STRENGTHS):
+    losses = np.empty((len(solver.L2_GRID), len(labels)))
+    for i, l2 in enumerate(solver.L2_GRID):
         for k in np.unique(fold):
             rest = fold != k
-            head = solver.solve(views[:, rest], labels[rest], classes, strength)
+            head = solver.solve(views[:, rest], labels[rest], classes, l2)
             p = predicted(*head, views[0, ~rest])
             losses[i, ~rest] = metrics.cross_entropy(p, labels[~rest])
     return losses.mean(axis=1)
@@ -278,8 +278,8 @@ def test_no_view_of_a_photo_is_seen_before_it_judges(classes, count, channels):
     expected = held_out_by_hand(views, labels, classes, fold)
     losses = solver.held_out_losses(views, labels, classes, count=4, seed=6)
     assert losses == pytest.approx(expected, rel=1e-5)
-    chosen = solver.choose_strength(views, labels, classes, count=4, seed=6)
-    assert chosen == solver.STRENGTHS[expected.argmin()]
+    chosen = solver.choose_l2(views, labels, classes, count=4, seed=6)
+    assert chosen == solver.L2_GRID[expected.argmin()]
 
 
 def test_photos_that_share_nothing_cannot_be_foretold():
@@ -294,18 +294,18 @@ def test_photos_that_share_nothing_cannot_be_foretold():
 
 
 def test_of_equals_the_strongest():
-    """Features that say nothing make all strengths alike."""
+    """Features that say nothing make all penalties alike."""
     labels = np.arange(40) % 2
-    assert (np.diff(solver.STRENGTHS) < 0).all()
-    chosen = solver.choose_strength(np.zeros((40, 3)), labels, 2, seed=0)
-    assert chosen == solver.STRENGTHS.max()
+    assert (np.diff(solver.L2_GRID) < 0).all()
+    chosen = solver.choose_l2(np.zeros((40, 3)), labels, 2, seed=0)
+    assert chosen == solver.L2_GRID.max()
 
 
 def test_noise_wants_a_stronger_penalty_than_a_clear_case():
     noise, labels = some_photos(2, 60, 40, apart=0.0)
     clear, same = some_photos(2, 60, 40, apart=3.0)
     strong, weak = (
-        solver.choose_strength(views, given, 2, seed=0)
+        solver.choose_l2(views, given, 2, seed=0)
         for views, given in ((noise, labels), (clear, same))
     )
     assert strong > weak
@@ -323,7 +323,7 @@ def test_a_class_of_two_photos_has_two_folds():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_judged_have_no_say_in_the_strength(classes):
+def test_the_judged_have_no_say_in_the_l2(classes):
     """Each fold's answers are what follows from the other folds' photos and labels alone."""
     views, labels = some_photos(classes, 45, 30, views=2, apart=0.4)
     p = solver.cross_validate(views, labels, classes, count=3, seed=2)
@@ -333,8 +333,8 @@ def test_the_judged_have_no_say_in_the_strength(classes):
     for k in range(3):
         rest = np.flatnonzero(fold != k)
         others = labels[rest], classes
-        strength = solver.choose_strength(views[0, rest], *others, count=3, seed=2)
-        solved = solver.solve(views[:, rest], *others, strength)
+        l2 = solver.choose_l2(views[0, rest], *others, count=3, seed=2)
+        solved = solver.solve(views[:, rest], *others, l2)
         expected = predicted(*solved, views[0, fold == k])
         assert p[fold == k] == pytest.approx(expected, abs=1e-9)
 

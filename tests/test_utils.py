@@ -66,7 +66,7 @@ FIGURES = {
     "class_bars": lambda: utils.class_bars(
         {"llama": 0.8, "Arabian camel": 0.1, "a thing with a long name": 0.02}, "Said", "Bars."
     ),
-    "strength_plot": lambda: utils.strength_plot(
+    "l2_plot": lambda: utils.l2_plot(
         10.0 ** np.arange(3, -3, -1), np.array([0.6, 0.3, 0.2, 0.1, 0.15, 0.3])
     ),
     "ratio_plot": lambda: utils.ratio_plot(
