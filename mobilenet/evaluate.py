@@ -163,8 +163,8 @@ def _test_split(
     path: Path, card: dict[str, Any], data: str, size: int, names: Sequence[str], seed: int | None
 ) -> tuple[Photos, str]:
     """`evaluated`, of the test part of the split by a seed, by default the model's own."""
-    seed = card.get("seed", 0) if seed is None else seed
-    if type(seed) is not int or not 0 <= seed < 2**32:
+    seed = saved.split_seed(card) if seed is None else seed
+    if seed is None:
         raise UserError(f"{path} does not say how its photos were split: give a --seed.")
     parts = datasets.load(data, size, seed)
     datasets.check_classes(parts["test"], names)

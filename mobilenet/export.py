@@ -216,8 +216,8 @@ def training_photos(size: int, class_names: Sequence[str], card: dict[str, Any])
     They are split by the seed on its card, or by seed 0. Raises UserError if they are photos of
     other classes, or not those of the training.
     """
-    seed = card.get("seed", 0)
-    if type(seed) is not int or not 0 <= seed < 2**32:
+    seed = saved.split_seed(card)
+    if seed is None:
         raise UserError("The model does not say how its photos were split: take float16.")
     if "test" in card:  # of mobilenet.train
         parts = datasets.load(source(class_names, card), size, seed)

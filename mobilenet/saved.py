@@ -65,6 +65,14 @@ def learned(card: dict[str, Any], photos: Photos) -> dict[str, np.ndarray] | Non
     return found
 
 
+def split_seed(card: dict[str, Any]) -> int | None:
+    """The seed by which a model's photos were split, 0 if its card names none; None if what the
+    card names is no seed.
+    """
+    seed = card.get("seed", 0)
+    return seed if type(seed) is int and 0 <= seed < 2**32 else None
+
+
 def checked(
     path: Path, classes: Sequence[str] | None = None
 ) -> tuple[dict[str, Any], tuple[str, ...], bool]:
