@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mobilenet import BUILD, ROOT, UserError, cache, command, curves, datasets
+from mobilenet import BUILD, ROOT, UserError, cache, command, datasets
 from mobilenet.files import DAMAGE, alone, read_arrays, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
@@ -317,11 +317,16 @@ def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
 
 def write_history(out: Path, history: list[dict]) -> None:
     """Write history.jsonl and curves.png, atomically each."""
+    from mobilenet import canvas, curve_figures, metrics  # matplotlib, which takes a second
+
     with replacing(out / HISTORY) as new:
         lines = "".join(json.dumps(row) + "\n" for row in history)
         new.write_text(lines, encoding="utf-8")
+    kinds = ("loss", "accuracy", "val_loss", "val_accuracy")
+    values = {kind: [math.nan, *(row[kind] for row in history)] for kind in kinds}  # from epoch 1
+    figure = curve_figures.learning_curves(metrics.History(**values, best=best_epoch(history)))
     with replacing(out / "curves.png") as new:
-        curves.draw(history, best_epoch(history)).save(new)
+        new.write_bytes(canvas.png(canvas.drawn(figure)))
 
 
 def finish(
