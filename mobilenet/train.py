@@ -131,9 +131,11 @@ def batches(photos: Photos, seed: int, epoch: int) -> Iterator[tuple[np.ndarray,
 
 def rate(done: float) -> float:
     """The learning rate when this share of all steps is done: a linear warm-up, half a cosine."""
+    from mobilenet import training
+
     if done < WARM_UP:
         return RATE * done / WARM_UP
-    return RATE * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+    return RATE * training.half_cosine((done - WARM_UP) / (1 - WARM_UP))
 
 
 def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:

@@ -294,7 +294,7 @@ def fit(
     for epoch in progress(range(1, epochs + 1), epochs, "Epochs"):
         order = rng.permutation(len(labels))
         view = rng.integers(len(views), size=len(labels))
-        optimizer.learning_rate.assign(learning_rate * _cosine((epoch - 1) / epochs))
+        optimizer.learning_rate.assign(learning_rate * half_cosine((epoch - 1) / epochs))
         loss = right = 0.0
         for chunk in _chunks(len(order), views[0, 0]):
             some = order[chunk]
@@ -333,7 +333,8 @@ def class_weights(labels: np.ndarray, classes: int, how: str | None) -> dict[int
     return {k: len(labels) / (classes * int(n)) for k, n in enumerate(counts) if n}
 
 
-def _cosine(done: float) -> float:
+def half_cosine(done: float) -> float:
+    """The share of the learning rate when this share of the steps is done, from 1 down to 0."""
     return (1 + math.cos(math.pi * done)) / 2
 
 
