@@ -1,4 +1,4 @@
-"""What convolution costs, in multiply-adds and parameters: closed forms, and any Keras model.
+"""What convolution costs, in multiply-adds and parameters: by closed forms and by Keras models.
 
     python -m mobilenet.cost --model mobilenet_v2 --alpha 1.0 --size 224
 
@@ -90,7 +90,7 @@ def separable(d_k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float
     return Cost(first.multiply_adds + second.multiply_adds, first.parameters + second.parameters)
 
 
-# --- Any Keras model ---
+# --- Keras models ---
 
 
 def count(model) -> list[Row]:

@@ -319,14 +319,15 @@ def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
 
 def write_history(out: Path, history: list[dict]) -> None:
     """Write history.jsonl and curves.png, atomically each."""
-    from mobilenet import canvas, curve_figures, metrics  # matplotlib, which takes a second
+    from mobilenet import canvas, curve_figures, runs  # matplotlib, which takes a second
+    from mobilenet.metrics import History
 
     with replacing(out / HISTORY) as new:
         lines = "".join(json.dumps(row) + "\n" for row in history)
         new.write_text(lines, encoding="utf-8")
-    kinds = ("loss", "accuracy", "val_loss", "val_accuracy")
-    values = {kind: [math.nan, *(row[kind] for row in history)] for kind in kinds}  # from epoch 1
-    figure = curve_figures.learning_curves(metrics.History(**values, best=best_epoch(history)))
+    # Nothing is known of entry 0, the network before training.
+    curves = {kind: [math.nan, *(row[kind] for row in history)] for kind in runs.CURVES}
+    figure = curve_figures.learning_curves(History(**curves, best=best_epoch(history)))
     with replacing(out / "curves.png") as new:
         new.write_bytes(canvas.png(canvas.drawn(figure)))
 
