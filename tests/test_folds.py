@@ -68,7 +68,7 @@ def on_the_page(views: np.ndarray, labels: np.ndarray, **knobs) -> np.ndarray:
     there = vars(metrics) | {
         "np": np,
         "training": training,
-        "classes": labels.max() + 1,
+        "classes": int(labels.max()) + 1,
         "every_view": views,
         "network": SimpleNamespace(channels=views.shape[2]),
         "photos": SimpleNamespace(labels=labels, groups=np.arange(len(labels))),
