@@ -116,7 +116,7 @@ def trained(x: np.ndarray, labels: np.ndarray) -> Callable:
     from mobilenet import metrics, training
 
     def answer(rest: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
-        head = training.build_head(x.shape[2], labels.max() + 1, DROPOUT, seed)
+        head = training.build_head(x.shape[2], int(labels.max()) + 1, DROPOUT, seed)
         training.fit(head, x[:, rest], labels[rest], **HEAD, seed=seed)
         return metrics.probabilities(training.predict_logits(head, x[0, own]))
 

@@ -90,6 +90,14 @@ def test_every_way_tells_dark_from_bright_and_starts_afresh(kind, small, photos,
     assert (again == p).all()
 
 
+@pytest.mark.parametrize("way", [gains.trained, gains.solved])
+def test_three_classes(way):
+    labels = np.arange(30) % 3
+    x = 9 * np.eye(3, dtype=np.float32)[labels][None]
+    p = way(x, labels)(np.arange(24), np.arange(24, 30), 0)
+    assert (p.argmax(axis=1) == labels[24:]).all()
+
+
 def test_a_tuning_at_another_rate_is_another(tunings):
     one, other = (tunings(kind)[0] for kind in gains.TUNINGS)
     assert (one != other).any()
