@@ -81,17 +81,19 @@ def show(figure: Figure) -> None:
     """
     from IPython.display import display
 
-    picture = _drawn(figure)
+    picture = drawn(figure)
     holds_photos = any(axes.get_gid() == "photo" for axes in figure.axes)
-    kind, coded = ("image/jpeg", _jpeg(picture)) if holds_photos else ("image/png", _png(picture))
+    kind, coded = ("image/jpeg", _jpeg(picture)) if holds_photos else ("image/png", png(picture))
     alt = figure.get_label()
     data = {kind: base64.b64encode(coded).decode(), "text/plain": alt}
     size = {"width": picture.width // SHARP, "height": picture.height // SHARP}
     display(data, raw=True, metadata={kind: {"alt": alt, **size}})
 
 
-def _drawn(figure: Figure) -> Image.Image:
-    """A figure as a picture. Unlike `savefig`, this lays it out and draws it in one go."""
+def drawn(figure: Figure) -> Image.Image:
+    """Return a figure as an RGB picture, SHARP × DPI pixels an inch. Unlike `savefig`, this lays it
+    out and draws it in one go.
+    """
     figure.set_dpi(SHARP * DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -108,8 +110,8 @@ def _jpeg(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _png(picture: Image.Image) -> bytes:
-    """A picture as PNG, with a palette, which takes half the bytes, if that is seen by nobody."""
+def png(picture: Image.Image) -> bytes:
+    """Return a picture as PNG, with a palette if that is not seen: it takes half the bytes."""
     if picture.getcolors(COLOURS):
         picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()

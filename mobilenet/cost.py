@@ -1,4 +1,4 @@
-"""What convolution costs, in multiply-adds and parameters: closed forms, and any Keras model.
+"""What convolution costs, in multiply-adds and parameters: by closed forms and by Keras models.
 
     python -m mobilenet.cost --model mobilenet_v2 --alpha 1.0 --size 224
 
@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from statistics import median
 from typing import NamedTuple
-from unittest.mock import patch
 
 from mobilenet import UserError
 from mobilenet.command import Parser, run
@@ -91,92 +90,61 @@ def separable(d_k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float
     return Cost(first.multiply_adds + second.multiply_adds, first.parameters + second.parameters)
 
 
-# --- Any Keras model ---
+# --- Keras models ---
 
 
 def count(model) -> list[Row]:
     """What each convolution and dense layer of a Keras model costs, in the order of the calls.
 
-    The model is not run: plain layers, each called once, are counted where they stand, any other
-    model is traced, so that models and layers inside others count too. A layer that is called
-    twice gives two rows, the second without parameters; a separable convolution gives a depthwise
-    and a pointwise row.
+    The model is not run: its layers are counted where they stand, and so are those of models in
+    it. A layer that is called twice gives two rows, the second without parameters; a separable
+    convolution gives a depthwise and a pointwise row.
 
-    Raises UserError for an input size that is not defined, and for a weight of two axes or
-    more in a layer that cannot be counted (recurrent, attention, your own kernels).
+    Raises UserError for an input size that is not defined, and for any other layer that has a
+    weight of two axes or more (recurrent, attention, layers inside layers, your own kernels).
     """
-    from mobilenet.engine import keras, tf
+    return _count(model, set())
 
-    layers = keras.layers
+
+def _count(model, seen: set[int]) -> list[Row]:
+    """As `count`; seen: the ids of layers that have been counted, to which it adds its own."""
+    from mobilenet.engine import keras
+
     inputs = getattr(model, "inputs", None)
     if not inputs or any(None in tensor.shape[1:] for tensor in inputs):
         raise UserError(
             f"{model.name} has no defined input size: build it with one, such as (224, 224, 3)."
         )
-    if all(type(layer) in _plain(layers) and _called_once(layer) for layer in model.layers):
-        calls = ((layer, layer.input, layer.output) for layer in model.layers)
-        return [row for call in calls for row in _rows(*call)]
-    # Their weights look up, shift or scale; layers that loop run others an unknown number of times.
-    free = (layers.Embedding, layers.LayerNormalization, layers.Normalization, layers.PReLU)
-    loops = (layers.RNN, layers.TimeDistributed)
-    rows, seen, looping = [], set(), []
-    call = layers.Layer.__call__
-
-    def recorded(layer, *args, **kwargs):
-        outputs = call(layer, *args, **kwargs)
-        if isinstance(layer, loops):
-            looping.append(layer.name)
-        costs = _rows(layer, args[0] if args else kwargs.get("inputs"), outputs)
-        if id(layer) in seen:
-            costs = [row._replace(parameters=0) for row in costs]
-        if costs or isinstance(layer, free):
-            rows.extend(costs)
-            seen.update([id(layer), *map(id, layer.weights)])
-        return outputs
-
-    # A Sequential has no `input` before it is called, other models keep its structure there.
-    structure = inputs[0] if isinstance(model, keras.Sequential) else model.input
-    one_photo = keras.tree.map_structure(
-        lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype), structure
-    )
-    run = tf.function(lambda photo: model(photo, training=False), autograph=False)
-    with patch.object(layers.Layer, "__call__", recorded):
-        run.get_concrete_function(one_photo)
-    unknown = [w.path for w in model.weights if len(w.shape) > 1 and id(w) not in seen]
-    if unknown or looping:
-        raise UserError(
-            f"Cannot count the multiply-adds of {(looping + unknown)[0]}: it is neither a "
-            "convolution nor a dense layer."
-        )
+    rows = []
+    # Not `layer.output`: a layer may have been called in other models, too.
+    by_depth = getattr(model, "_functional", model)._nodes_by_depth
+    for node in (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]):
+        layer = node.operation
+        if isinstance(layer, keras.Model):
+            rows += _count(layer, seen)
+        elif costs := _rows(node):
+            rows += [row._replace(parameters=0) for row in costs] if id(layer) in seen else costs
+            seen.add(id(layer))
+        elif any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ())):
+            raise UserError(
+                f"Cannot count the multiply-adds of {layer.name}, which is neither a convolution "
+                "nor a dense layer: count a model without it."
+            )
     return rows
 
 
-def _plain(layers) -> set:
-    """Kinds of layers that hold no others, and whose matrices are all counted."""
-    names = "Conv2D DepthwiseConv2D SeparableConv2D Dense BatchNormalization ReLU Activation Add"
-    names += " InputLayer ZeroPadding2D GlobalAveragePooling2D Reshape Flatten Dropout"
-    return {getattr(layers, name) for name in names.split()}
-
-
-def _called_once(layer) -> bool:
-    try:
-        return layer.output is not None
-    except AttributeError:  # it has none, or several
-        return False
-
-
-def _rows(layer, inputs, outputs) -> list[Row]:
-    """The costs of one call of a layer: none, one, or two for a separable convolution."""
+def _rows(node) -> list[Row]:
+    """The costs of a node, one call of a layer: none, one, or two for a separable convolution."""
     from mobilenet.engine import keras
 
-    kl = keras.layers
+    layer, kl = node.operation, keras.layers
     convolutions = (kl.Conv1D, kl.Conv2D, kl.Conv3D)
     depthwises = (kl.DepthwiseConv1D, kl.DepthwiseConv2D)
     separables = (kl.SeparableConv1D, kl.SeparableConv2D)
     transposeds = (kl.Conv1DTranspose, kl.Conv2DTranspose, kl.Conv3DTranspose)
     if not isinstance(layer, (kl.Dense, *convolutions, *depthwises, *separables, *transposeds)):
         return []
-    before, after = tuple(inputs.shape[1:]), tuple(outputs.shape[1:])
+    before, after = (tuple(x.shape[1:]) for x in (node.input_tensors[0], node.output_tensors[0]))
     axis = 0 if getattr(layer, "data_format", "") == "channels_first" else -1
     biases = after[axis] if layer.use_bias else 0
 

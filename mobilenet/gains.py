@@ -34,12 +34,7 @@ DROPOUT = 0.2
 MAXIMUM = 0.3  # weight of the maxima beside the means, which are several times smaller
 CUT = "block_13_expand"
 EPOCHS, RATE = 4, 5e-5  # of fine-tuning
-TUNINGS = {
-    "fine-tuned": {},
-    "fine-tuned, rates that fall from block to block": {"fall": 0.4},
-    "fine-tuned, weights averaged": {"average": True},
-    "fine-tuned, a tenth of the rate": {"rate": RATE / 10},
-}
+TUNINGS = {"fine-tuned": RATE, "fine-tuned, a tenth of the rate": RATE / 10}
 
 
 class Way(NamedTuple):
@@ -121,7 +116,7 @@ def trained(x: np.ndarray, labels: np.ndarray) -> Callable:
     from mobilenet import metrics, training
 
     def answer(rest: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
-        head = training.build_head(x.shape[2], labels.max() + 1, DROPOUT, seed)
+        head = training.build_head(x.shape[2], int(labels.max()) + 1, DROPOUT, seed)
         training.fit(head, x[:, rest], labels[rest], **HEAD, seed=seed)
         return metrics.probabilities(training.predict_logits(head, x[0, own]))
 
@@ -152,66 +147,16 @@ def solved(x: np.ndarray, labels: np.ndarray, asked: Sequence[np.ndarray] = ()) 
 
 
 def tuned(
-    network: Any,
-    x: np.ndarray,
-    at_cut: np.ndarray,
-    labels: np.ndarray,
-    rate: float = RATE,
-    fall: float = 1.0,
-    average: bool = False,
+    network: Any, x: np.ndarray, at_cut: np.ndarray, labels: np.ndarray, rate: float
 ) -> Callable:
-    """Blocks above the cut fine-tuned on at_cut (V, N, …), from the head solved on x (V, N, C).
-
-    fall: the learning rate of a block by that of the block above it. average: the mean of the
-    weights after each epoch from the second on, at a rate that stays, in place of the last
-    weights at a rate that falls to 0.
-    """
+    """Blocks above the cut fine-tuned on at_cut (V, N, …), from the head solved on x (V, N, C)."""
     from mobilenet import metrics, solver, training
-    from mobilenet.engine import keras, tf
-
-    classes = labels.max() + 1
-    untrained = training.build_head(x.shape[2], classes, DROPOUT, SEED)
-    top = training.build_top(network, CUT, untrained)
-    blocks = {}  # of variables, by the beginning of their layers' names, front to back
-    for variable in top.trainable_variables:
-        layer = variable.path.split("/")[-2]
-        blocks.setdefault("_".join(layer.split("_")[:2]), []).append(variable)
-    optimizers = [keras.optimizers.Adam() for _ in blocks]
-    if classes == 2:
-        entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-        targets = labels.astype(np.float32)[:, None]
-    else:
-        entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        targets = labels
-
-    @tf.function(reduce_retracing=True)
-    def step(batch, wanted):
-        with tf.GradientTape() as tape:
-            loss = entropy(wanted, top(batch, training=True))
-        gradients = tape.gradient(loss, list(blocks.values()))
-        for optimizer, *pair in zip(optimizers, gradients, blocks.values(), strict=True):
-            optimizer.apply(*pair)
 
     def answer(rest: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
         head = solver.solved_head(*solve(x, labels, rest, seed))
-        top.set_weights(training.build_top(network, CUT, head).get_weights())
-        for variable in (v for optimizer in optimizers for v in optimizer.variables):
-            variable.assign(tf.zeros_like(variable))
-        top.get_layer("dropout").seed_generator.state.assign([seed, 0])
-        rng, seen = np.random.default_rng(seed), []
-        for epoch in range(EPOCHS):
-            now = rate if average else rate * (1 + np.cos(np.pi * epoch / EPOCHS)) / 2
-            for depth, optimizer in enumerate(reversed(optimizers)):
-                optimizer.learning_rate.assign(now * fall**depth)
-            order, view = rng.permutation(rest), rng.integers(len(at_cut), size=len(rest))
-            for i in range(0, len(order), training.BATCH):
-                some = slice(i, i + training.BATCH)
-                batch = at_cut[view[some], order[some]].astype(np.float32)
-                step(tf.constant(batch), tf.constant(targets[order[some]]))
-            if average and epoch:
-                seen.append(top.get_weights())
-        if average:
-            top.set_weights([np.mean(weights, axis=0) for weights in zip(*seen, strict=True)])
+        top = training.build_top(network, CUT, head, DROPOUT)
+        about = {"epochs": EPOCHS, "learning_rate": rate, "seed": seed}
+        training.fit(top, at_cut[:, rest], labels[rest], **about)
         return metrics.probabilities(training.predict_logits(top, at_cut[0, own]))
 
     return answer
@@ -271,8 +216,8 @@ def ways(folder: Path, photos: photo_files.Photos) -> Iterator[Way]:
     yield Way("asked mirrored, too", solved(means, labels, asked), seconds + more)
     # Not timed: notebook 4 has what is at the cut out of the same pass.
     at_cut = features.view_activations(network, some.images, CUT, VIEWS, SEED, **AUGMENTATION)
-    for name, options in TUNINGS.items():
-        yield Way(name, tuned(network, means, at_cut, labels, **options), seconds)
+    for name, rate in TUNINGS.items():
+        yield Way(name, tuned(network, means, at_cut, labels, rate), seconds)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

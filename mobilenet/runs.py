@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class Run(NamedTuple):
     def result(self) -> Result:
         """The photos classified right, of how many."""
         return Result(self.correct, self.total)
+
+
+# Of the values in a run's file.
+TYPES = {name: get_origin(kind) or kind for name, kind in Run.__annotations__.items()}
 
 
 def knobs_of(scope: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, Any]:
@@ -280,20 +284,16 @@ def _read(path: Path) -> Run | None:
         when = datetime.fromisoformat(run.when)
         when.astimezone()
         wilson_interval(run.correct, run.total)
-        numbers = [run.loss, run.seconds, run.times - 1, len(run.curves["loss"]) - 1]
-        for kind in CURVES:
-            numbers += [value for value in run.curves[kind] if value is not None]
-        parts = (run.knobs, run.photos, run.backbone)
+        curves = [run.curves[kind] for kind in CURVES]
+        numbers = [value for curve in curves for value in curve if value is not None]
+        numbers += [run.loss, run.seconds, run.times - 1, len(curves[0]) - 1]
         if (
             path.stem == run.name
-            and when.utcoffset() is not None  # else it compares with no other
-            and isinstance(run.notebook, str)
             and run.name.startswith(f"{run.notebook}-")
-            and all(type(value) is int for value in (run.times, run.correct, run.total))
+            and when.utcoffset() is not None  # else it compares with no other
+            and all(type(value) is TYPES[name] for name, value in values.items())
+            and all(type(curve) is list and len(curve) == len(curves[0]) for curve in curves)
             and all(0 <= value < HIGHEST for value in numbers)
-            and all(isinstance(run.curves[kind], list) for kind in CURVES)
-            and len({len(run.curves[kind]) for kind in CURVES}) == 1
-            and all(isinstance(part, dict) for part in parts)
             and all(map(str.isidentifier, run.knobs))
         ):
             return run

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mobilenet import BUILD, ROOT, UserError, cache, command, curves, datasets
+from mobilenet import BUILD, ROOT, UserError, cache, command, datasets
 from mobilenet.files import DAMAGE, alone, read_arrays, replacing, write_json
 from mobilenet.photos import Photos
 from mobilenet.progress import ahead, progress
@@ -131,9 +131,11 @@ def batches(photos: Photos, seed: int, epoch: int) -> Iterator[tuple[np.ndarray,
 
 def rate(done: float) -> float:
     """The learning rate when this share of all steps is done: a linear warm-up, half a cosine."""
+    from mobilenet import training
+
     if done < WARM_UP:
         return RATE * done / WARM_UP
-    return RATE * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+    return RATE * training.half_cosine((done - WARM_UP) / (1 - WARM_UP))
 
 
 def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
@@ -317,11 +319,17 @@ def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
 
 def write_history(out: Path, history: list[dict]) -> None:
     """Write history.jsonl and curves.png, atomically each."""
+    from mobilenet import canvas, curve_figures, runs  # matplotlib, which takes a second
+    from mobilenet.metrics import History
+
     with replacing(out / HISTORY) as new:
         lines = "".join(json.dumps(row) + "\n" for row in history)
         new.write_text(lines, encoding="utf-8")
+    # Nothing is known of entry 0, the network before training.
+    curves = {kind: [math.nan, *(row[kind] for row in history)] for kind in runs.CURVES}
+    figure = curve_figures.learning_curves(History(**curves, best=best_epoch(history)))
     with replacing(out / "curves.png") as new:
-        curves.draw(history, best_epoch(history)).save(new)
+        new.write_bytes(canvas.png(canvas.drawn(figure)))
 
 
 def finish(

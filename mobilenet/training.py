@@ -1,4 +1,4 @@
-"""The head, the top blocks, the best epoch, and cross-validation.
+"""The head, the top blocks, the best epoch, and folds.
 
 Labels are positions in class_names, as Keras has them. With two classes the network ends in one
 logit, and sigmoid(logit) is the probability of label 1, the positive class: what Keras's binary
@@ -294,7 +294,7 @@ def fit(
     for epoch in progress(range(1, epochs + 1), epochs, "Epochs"):
         order = rng.permutation(len(labels))
         view = rng.integers(len(views), size=len(labels))
-        optimizer.learning_rate.assign(learning_rate * _cosine((epoch - 1) / epochs))
+        optimizer.learning_rate.assign(learning_rate * half_cosine((epoch - 1) / epochs))
         loss = right = 0.0
         for chunk in _chunks(len(order), views[0, 0]):
             some = order[chunk]
@@ -333,7 +333,8 @@ def class_weights(labels: np.ndarray, classes: int, how: str | None) -> dict[int
     return {k: len(labels) / (classes * int(n)) for k, n in enumerate(counts) if n}
 
 
-def _cosine(done: float) -> float:
+def half_cosine(done: float) -> float:
+    """The share of the learning rate when this share of the steps is done, from 1 down to 0."""
     return (1 + math.cos(math.pi * done)) / 2
 
 
@@ -375,39 +376,3 @@ def _first(labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
         return np.arange(len(labels))
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return first[inverse]
-
-
-def cross_validate(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    *,
-    count: int = 5,
-    dropout: float,
-    epochs: int,
-    learning_rate: float,
-    seed: int,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """P(class) of each photo by a head that was trained on the other folds: float64 (N, K).
-
-    features: (V, N, channels) of V views, the photo itself first, or (N, channels). Heads train on
-    all views and predict photos as they are; for all their epochs, since choosing the best
-    one on the fold that is counted would flatter it. groups: as in `folds`.
-    """
-    views = features if features.ndim == 3 else features[None]
-    fold = folds(labels, count, seed, groups)
-    p = np.empty((len(labels), classes))
-    for k in range(count):
-        head = build_head(views.shape[2], classes, dropout, seed)
-        rest = fold != k
-        fit(
-            head,
-            views[:, rest],
-            labels[rest],
-            epochs=epochs,
-            learning_rate=learning_rate,
-            seed=seed,
-        )
-        p[~rest] = probabilities(predict_logits(head, views[0, ~rest]))
-    return p

@@ -58,11 +58,31 @@ def one_photo_one_feature(count=60):
     return np.eye(count, dtype=np.float32), labels
 
 
+def on_the_page(views: np.ndarray, labels: np.ndarray, **knobs) -> np.ndarray:
+    """P(class) of each photo, float64 (N, K), by the cell of notebook 5 that trains on the folds.
+
+    views: (V, N, channels), the photos themselves first. knobs: those of the notebook.
+    """
+    notebook = nbformat.read(ROOT / "notebooks" / "05_how_far_to_trust_it.ipynb", as_version=4)
+    (source,) = [cell.source for cell in notebook.cells if "def fold_logits" in cell.source]
+    there = vars(metrics) | {
+        "np": np,
+        "training": training,
+        "classes": int(labels.max()) + 1,
+        "every_view": views,
+        "network": SimpleNamespace(channels=views.shape[2]),
+        "photos": SimpleNamespace(labels=labels, groups=np.arange(len(labels))),
+        "parts": {"test": np.arange(6)},
+    }
+    there |= {"FOLDS": 5, "DROPOUT": 0.0, "SEED": 0} | knobs
+    exec(compile(source, "cell", "exec"), there)
+    return there["p_folds"]
+
+
 def test_no_photo_is_judged_by_a_head_that_saw_it():
     """Its own feature's weight must be as it was drawn; had the head seen it, it would know it."""
     own, labels = one_photo_one_feature()
-    options = {"epochs": 30, "learning_rate": 0.1, "seed": 4, "dropout": 0.0}
-    p = training.cross_validate(own, labels, 2, count=5, **options)
+    p = on_the_page(own[None], labels, EPOCHS=30, LEARNING_RATE=0.1, SEED=4)
     drawn = training.build_head(len(own), 2, 0.0, 4).get_layer("logits").get_weights()[0][:, 0]
     bias = np.log(p[:, 1] / p[:, 0]) - drawn
     numbers = training.folds(labels, 5, 4)
@@ -76,56 +96,24 @@ def test_no_photo_is_judged_by_a_head_that_saw_it():
 
 
 def test_cross_validation_finds_what_there_is(pooled, photos):
-    options = {"dropout": 0.2, "epochs": 8, "learning_rate": 0.2, "seed": 0}
-    p = training.cross_validate(pooled[0], photos.labels, 2, **options)
+    knobs = {"DROPOUT": 0.2, "EPOCHS": 8, "LEARNING_RATE": 0.2}
+    p = on_the_page(pooled[:1], photos.labels, **knobs)
     assert p.sum(axis=1) == pytest.approx(np.ones(len(photos)))
     assert metrics.count_right(p, photos.labels).correct == len(photos)
-    assert (training.cross_validate(pooled[0], photos.labels, 2, **options) == p).all()
+    assert (on_the_page(pooled[:1], photos.labels, **knobs) == p).all()
 
 
 def test_folds_train_on_views_and_ask_about_the_photos(pooled, photos):
     """Views that say the opposite teach the opposite; photos alone are what is asked about."""
-    options = {"dropout": 0.0, "epochs": 8, "learning_rate": 0.2, "seed": 0}
-    one = pooled[:1]
-    alone = training.cross_validate(one, photos.labels, 2, **options)
-    assert (training.cross_validate(one[0], photos.labels, 2, **options) == alone).all()
-    swapped = np.stack([one[0], *[one[0][::-1]] * 9])  # classes are halves, so one for the other
-    p = training.cross_validate(swapped, photos.labels, 2, **options)
+    swapped = np.stack([pooled[0], *[pooled[0][::-1]] * 9])  # classes are halves
+    p = on_the_page(swapped, photos.labels, EPOCHS=8, LEARNING_RATE=0.2)
     assert metrics.count_right(p, photos.labels).correct == 0
 
 
 def test_cross_validation_of_three_classes(small):
     three = draw(10, classes=3)
     saved = features.activations(small, three.images, LOW).mean(axis=(1, 2), dtype=np.float32)
-    options = {"dropout": 0.0, "epochs": 20, "learning_rate": 0.2, "seed": 0}
-    p = training.cross_validate(saved, three.labels, 3, count=3, **options)
+    p = on_the_page(saved[None], three.labels, FOLDS=3, EPOCHS=20, LEARNING_RATE=0.2)
     assert p.shape == (30, 3)
     assert p.sum(axis=1) == pytest.approx(np.ones(30))
     assert metrics.count_right(p, three.labels).correct == 30
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_folds_on_the_page_are_those_of_the_code(classes):
-    """Notebook 5 writes out the loop, for it also needs the logits."""
-    notebook = nbformat.read(ROOT / "notebooks" / "05_how_far_to_trust_it.ipynb", as_version=4)
-    (source,) = [cell.source for cell in notebook.cells if "def fold_logits" in cell.source]
-    labels = np.arange(30) % classes
-    views = np.random.default_rng(0).normal(size=(2, 30, 8)).astype(np.float32)
-    there = vars(metrics) | {
-        "np": np,
-        "training": training,
-        "classes": classes,
-        "every_view": views,
-        "network": SimpleNamespace(channels=8),
-        "photos": SimpleNamespace(labels=labels, groups=np.arange(30)),
-        "parts": {"test": np.arange(6)},
-        "FOLDS": 3,
-        "SEED": 4,
-        "EPOCHS": 5,
-        "DROPOUT": 0.3,
-        "LEARNING_RATE": 0.01,
-    }
-    exec(compile(source, "cell", "exec"), there)
-    options = {"dropout": 0.3, "epochs": 5, "learning_rate": 0.01, "seed": 4}
-    p = training.cross_validate(views, labels, classes, count=3, groups=np.arange(30), **options)
-    assert (there["p_folds"] == p).all()

@@ -59,7 +59,7 @@ def tunings(small, photos, views):
 
         @functools.cache
         def asked(kind: str) -> list[np.ndarray]:
-            answer = gains.tuned(small, means, at_cut, photos.labels, **gains.TUNINGS[kind])
+            answer = gains.tuned(small, means, at_cut, photos.labels, gains.TUNINGS[kind])
             return [answer(*thirds(photos)) for _ in range(2)]
 
         yield asked
@@ -90,10 +90,17 @@ def test_every_way_tells_dark_from_bright_and_starts_afresh(kind, small, photos,
     assert (again == p).all()
 
 
-def test_the_three_tunings_are_three(tunings):
-    found = [tunings(kind)[0] for kind in gains.TUNINGS]
-    for i, one in enumerate(found):
-        assert all((one != other).any() for other in found[:i])
+@pytest.mark.parametrize("way", [gains.trained, gains.solved])
+def test_three_classes(way):
+    labels = np.arange(30) % 3
+    x = 9 * np.eye(3, dtype=np.float32)[labels][None]
+    p = way(x, labels)(np.arange(24), np.arange(24, 30), 0)
+    assert (p.argmax(axis=1) == labels[24:]).all()
+
+
+def test_a_tuning_at_another_rate_is_another(tunings):
+    one, other = (tunings(kind)[0] for kind in gains.TUNINGS)
+    assert (one != other).any()
 
 
 def test_who_judges_has_not_been_seen():

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, backbone, classifier, curves, evaluate, networks, train
+from mobilenet import ROOT, backbone, classifier, evaluate, networks, train
 from mobilenet.progress import ahead
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
@@ -303,29 +303,25 @@ def test_a_head_on_the_pretrained_backbone(data, tmp_path, monkeypatch, capsys):
     backbone.find_weights.cache_clear()
 
 
-@given(low=st.floats(-1e3, 1e3), width=st.floats(1e-3, 1e3), most=st.integers(2, 12))
-def test_ticks_are_round_few_and_inside(low, width, most):
-    ticks = curves.ticks(low, low + width, most)
-    assert len(ticks) <= most
-    slack = 1e-6 * (abs(low) + width)
-    assert all(low - slack <= tick <= low + width + slack for tick in ticks)
-    steps = np.diff(ticks)
-    assert np.allclose(steps, steps[:1] if len(steps) else 0, rtol=1e-3)
-
-
-def test_curves_show_what_there_is():
-    """One epoch or forty: black pixels (val), a red ring about the best one."""
-    for count in (1, 40):
+def test_curves_have_a_dot_at_the_epoch_that_is_kept(tmp_path):
+    """In both panels: that of one epoch, the first of forty, and the last of them."""
+    places = []
+    for count, kept in ((1, 0), (40, 0), (40, 39)):
         rows = [
-            {"loss": 2 - i / 40, "val_loss": 2 - i / 50, "accuracy": i / 40, "val_accuracy": i / 50}
+            {"epoch": i + 1, "loss": 2 - i / 40, "accuracy": i / 40, "val_accuracy": i / 50}
+            | {"val_loss": 1 + abs(i - kept) / 40}
             for i in range(count)
         ]
-        pixels = np.asarray(curves.draw(rows, count)).astype(int)
-        red = (pixels[..., 0] - pixels[..., 2] > 100).nonzero()
-        assert len(red[0]) > 20
-        ends = red[1][red[1] < curves.WIDTH]  # of the left panel
-        where = 52 if count == 1 else curves.WIDTH - 16
-        assert abs(ends.mean() - where) < 4
+        train.write_history(tmp_path, rows)
+        with Image.open(tmp_path / "curves.png") as picture:
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+        panels = pixels[: int(0.85 * len(pixels))]  # without the legend
+        yellow = np.abs(panels - np.array([0xF0, 0xE4, 0x42])).max(axis=2) < 4
+        places.append(
+            [np.argwhere(half)[:, 1].mean() for half in np.array_split(yellow, 2, axis=1)]
+        )
+    assert len(places) == 3 and np.isfinite(places).all()
+    assert (np.subtract(places[2], places[1]) > 200).all()
 
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 48]))
