@@ -3,10 +3,10 @@
     python images/draw.py
 
 The overview shows the blocks of MobileNetV2 and the cut, frozen_once what goes through them how
-often; bodies.py draws both networks and their blocks. The convolutions read from left to right:
-the input, one sheet of D_F × D_F pixels a channel; the kernels; the output, one sheet a channel.
-Blue is read, orange multiplies it, green is the sum. The letters are those of Howard et al. 2017
-(arXiv 1704.04861).
+often; architectures.py draws both networks and their blocks. The convolutions read from left to
+right: the input, one sheet of D_F × D_F pixels a channel; the kernels; the output, one sheet a
+channel. Blue is read, orange multiplies it, green is the sum. The letters are those of Howard et
+al. 2017 (arXiv 1704.04861).
 """
 
 import io
@@ -21,8 +21,8 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from images import bodies  # noqa: E402 (found by the line above)
-from images.bodies import (  # noqa: E402
+from images import architectures  # noqa: E402 (found by the line above)
+from images.architectures import (  # noqa: E402
     BLUE,
     BROWN,
     GREEN,
@@ -129,7 +129,7 @@ def picture(side, outputs, mixes, headings, texts):
     return figure
 
 
-CUT = 14  # index of block 13 in bodies.v2_maps()
+CUT = 14  # index of block 13 in architectures.v2_maps()
 
 
 def alpaca(axes, x, y, scale):
@@ -162,12 +162,12 @@ def overview():
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 100), ylim=(-18.5, 18.5), aspect="equal")
     axes.axis("off")
-    axes.add_patch(Rectangle((1.5, -6.5), 13, 13, facecolor=bodies.PHOTO, edgecolor=LINE))
+    axes.add_patch(Rectangle((1.5, -6.5), 13, 13, facecolor=architectures.PHOTO, edgecolor=LINE))
     alpaca(axes, 7, -1, 4.2)
     axes.text(8, -9, "a photo", ha="center", va="center", size=12)
     arrow(axes, (15.2, 0), (17.2, 0), LINE)
     left, edges = 18.0, []
-    for index, (side, channels) in enumerate(bodies.v2_maps()):
+    for index, (side, channels) in enumerate(architectures.v2_maps()):
         height, width = 2.2 * side**0.5, 0.75 + channels**0.5 / 10
         colour = ORANGE if index >= CUT else BLUE
         edges.append(left)
@@ -202,7 +202,7 @@ VIEWS = ((-14, 0.95, 1), (12, 1.1, -1), (14, 0.9, 1), (-10, 1.05, -1), (0, 1, 1)
 
 def view(axes, x, y, side, angle=0, zoom=1, mirror=1):
     """A view of the photo, its middle at (x, y), on axes that count downwards."""
-    frame = Rectangle((x - side / 2, y - side / 2), side, side, facecolor=bodies.PHOTO)
+    frame = Rectangle((x - side / 2, y - side / 2), side, side, facecolor=architectures.PHOTO)
     frame.set(edgecolor=LINE, lw=1)
     axes.add_patch(frame)
     first, scale = len(axes.patches), 0.31 * zoom * side
@@ -219,7 +219,7 @@ def passed(axes, y):
     the frozen blocks end.
     """
     left, ends = BELOW_AT, []
-    for index, (side, channels) in enumerate(bodies.v2_maps()):
+    for index, (side, channels) in enumerate(architectures.v2_maps()):
         left = ABOVE_AT if index == CUT else left
         width = 4.5 + channels**0.5 / 1.9
         slab(axes, left, y, width, 11.2 * side**0.5, ORANGE if index >= CUT else BLUE)
@@ -261,7 +261,7 @@ def disk(axes, x, y, width, height):
 
 def frozen_once():
     """The usual way, and the frozen work done once: what is passed again in every epoch."""
-    figure, axes = bodies.canvas(594)
+    figure, axes = architectures.canvas(594)
     usual, here = 142, 382
     write(axes, 16, 22, "The usual way", size=13.5, weight="bold")
     ground(axes, 12, 1088, usual, AGAIN, "in every epoch: all of this, for every photo")
@@ -313,9 +313,9 @@ def figures():
     """Each figure with its file's name."""
     yield "overview.png", overview()
     yield "frozen_once.png", frozen_once()
-    yield "v1_body.png", bodies.v1_body()
-    yield "v2_block.png", bodies.v2_block()
-    yield "v2_strip.png", bodies.v2_strip()
+    yield "v1_body.png", architectures.v1_body()
+    yield "v2_block.png", architectures.v2_block()
+    yield "v2_strip.png", architectures.v2_strip()
 
     reads = "an output value (green) = sum of {} (blue) × weights (orange)"
     takes = "multiply-adds:  {}      (as drawn: {:,})"
@@ -351,7 +351,7 @@ def figures():
 if __name__ == "__main__":
     for name, figure in figures():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=bodies.DPI)
+        figure.savefig(buffer, format="png", dpi=architectures.DPI)
         # A palette: a quarter of the bytes, and the same ones each time.
         Image.open(buffer).convert("RGB").quantize(128).save(HERE / name, optimize=True)
         print(f"images/{name}: {(HERE / name).stat().st_size / 1000:.0f} kB")

@@ -1,4 +1,6 @@
-"""What is installed, what is started and what is shown: `make audit`, `make lab`, the outputs."""
+"""What is installed, what is started and what is shown: `make audit`, `make lab`, the outputs; and
+what others start: a dev container, GitHub, Binder.
+"""
 
 import http.client
 import json
@@ -180,3 +182,34 @@ def test_the_lab_is_for_this_machine_and_for_who_has_its_token(lab):
         assert {one for one in listening if one.endswith(f":{port:04X}")} == {
             f"0100007F:{port:04X}"
         }
+
+
+# --- Dev container, workflow, Binder ---
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_a_dev_container_starts_as_the_readme_does():
+    container = json.loads(read(".devcontainer/devcontainer.json"))
+    first = re.search(r"^    (make [a-z]+)", read("README.md"), re.MULTILINE)
+    assert container["postCreateCommand"] == first[1]
+
+
+def test_the_workflow_runs_what_ci_runs():
+    assert "- run: bash .ci/run\n" in read(".github/workflows/test.yml")
+    assert (ROOT / ".ci/run").is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "version"),
+    [
+        (".devcontainer/devcontainer.json", r"devcontainers/python:3\.(\d+)"),
+        (".github/workflows/test.yml", r'python-version: "3\.(\d+)"'),
+        ("runtime.txt", r"\Apython-3\.(\d+)\n\Z"),
+    ],
+)
+def test_others_take_a_python_that_make_takes(path, version):
+    low, high = re.search(r"\(3, (\d+)\) <= .* <= \(3, (\d+)\)", read("Makefile")).groups()
+    assert int(low) <= int(re.search(version, read(path))[1]) <= int(high)

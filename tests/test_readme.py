@@ -11,10 +11,14 @@ from mobilenet import ROOT
 
 HERE = Path(__file__).parent
 README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 WORDS = 1200  # of the README at most, as `wc -w` counts them
 ROOMS = ("dataset", "mobilenet/results", "mobilenet/weights", "tests")
-PAGES = [README, *sorted(ROOT.glob("docs/*.md")), *(ROOT / room / "README.md" for room in ROOMS)]
+PAGES = [README, CONTRIBUTING, *sorted(ROOT.glob("docs/*.md"))]
+PAGES += [ROOT / room / "README.md" for room in ROOMS]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+# A folder, a file in one, or a file beside the README; what .venv holds apart.
+PATH = re.compile(r"(?<![\w/.])(?!\.venv)(?:[\w.-]+/[\w./-]*|[\w-]+\.(?:py|md|txt)\b)")
 NAMED = re.compile(r"`(test_\w+\.py)?(?:::(test_\w+))?`")
 
 
@@ -38,7 +42,7 @@ def test_the_readme_is_short_and_names_the_test_command():
 
 
 def test_the_readme_leads_to_every_page_and_notebook():
-    wanted = [*ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    wanted = [CONTRIBUTING, *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb")]
     assert set(names(wanted)) <= set(LINK.findall(read(README)))
 
 
@@ -66,6 +70,12 @@ def test_a_command_is_there(page):
         assert 'if __name__ == "__main__"' in code, module
         for option in re.findall(r"--[a-z-]+", rest):
             assert f'"{option}"' in code, (module, option)
+
+
+def test_what_contributing_names_is_there():
+    named = set(PATH.findall(read(CONTRIBUTING))) - {"dataset/photos/"}  # made by `make photos`
+    assert {"utils.py", "mobilenet/", "tests/test_photos.py", ".ci/run", "runtime.txt"} <= named
+    assert not {path for path in named if not (ROOT / path).exists()}
 
 
 def test_what_shows_a_promise_is_there():

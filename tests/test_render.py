@@ -3,20 +3,14 @@
 import hashlib
 import io
 import math
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image, features
 
+from dataset import render
+from dataset.rendering import scenes, shapes, things, tracing
 from mobilenet import ROOT
-
-sys.path.insert(0, str(ROOT / "dataset"))
-
-import render
-import scenes
-import shapes
-import things
 
 RENDERED = ROOT / "dataset" / "rendered"
 OTHER = ROOT / "dataset" / "rendered_other"
@@ -161,9 +155,9 @@ def test_a_ray_meets_a_ball_where_it_should():
     ball.place(2.0, 3.0, 0.0)
     rays = np.array([[0, 0], [0, 1], [1, 0]], np.float32)
     start, limit = np.array([[2], [1], [-1]], np.float32), np.full(2, np.inf, np.float32)
-    way = render.walk(ball, start, rays, limit)
+    way = tracing.walk(ball, start, rays, limit)
     assert way[0] == pytest.approx(3.5, abs=0.01) and np.isinf(way[1])
-    assert np.isinf(render.walk(ball, start, rays, np.full(2, 2, np.float32))).all()
+    assert np.isinf(tracing.walk(ball, start, rays, np.full(2, 2, np.float32))).all()
 
 
 def test_leaving_out_parts_that_no_ray_comes_near_changes_nothing():

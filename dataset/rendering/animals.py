@@ -7,8 +7,8 @@ y = 0 and facing +x; lengths are metres (bodies.py says what the numbers of a Bu
 import math
 from dataclasses import replace
 
-from bodies import DARK, EYE, Build, Frame, Pose, ears, mix_colour, quadruped
-from shapes import Blobs, Dice, cos_sin
+from dataset.rendering.bodies import DARK, EYE, Build, Frame, Pose, ears, mix_colour, quadruped
+from dataset.rendering.shapes import Blobs, Dice, cos_sin
 
 PINK = (0.80, 0.58, 0.55)
 

@@ -6,8 +6,9 @@ Each solid stands on y = 0 about the origin, as an animal does (bodies.py); leng
 from itertools import pairwise
 
 import numpy as np
-from bodies import mix_colour
-from shapes import Blobs, Dice, cloudy, cos_sin, flat_noise, linear, mix, ramp
+
+from dataset.rendering.bodies import mix_colour
+from dataset.rendering.shapes import Blobs, Dice, cloudy, cos_sin, flat_noise, linear, mix, ramp
 
 PAINT = (
     (0.78, 0.15, 0.12), (0.13, 0.33, 0.66), (0.95, 0.75, 0.12), (0.16, 0.50, 0.30),

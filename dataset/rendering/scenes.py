@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from animals import SPECIES
-from bodies import Pose, mix_colour
-from shapes import Barn, Blobs, Dice, cos_sin
+
+from dataset.rendering.animals import SPECIES
+from dataset.rendering.bodies import Pose, mix_colour
+from dataset.rendering.shapes import Barn, Blobs, Dice, cos_sin
 
 # sun: height in radians, its colour and strength; sky: at the horizon and overhead; its strength
 TIMES = {

@@ -6,7 +6,7 @@ neck carry the tag "head", so that a portrait can be framed.
 
 from dataclasses import dataclass
 
-from shapes import Blobs, Dice, cos_sin, mix
+from dataset.rendering.shapes import Blobs, Dice, cos_sin, mix
 
 DARK = (0.13, 0.10, 0.10)
 EYE = (0.03, 0.025, 0.03)

@@ -1,4 +1,4 @@
-"""Figures of both bodies and of their blocks, for draw.py.
+"""Figures of both architectures and of their blocks, for draw.py.
 
 V1: Howard et al. 2017, arXiv 1704.04861, table 1. V2: Sandler et al. 2018, arXiv 1801.04381,
 tables 1 and 2. A feature map is a slab, the higher the more pixels, the wider the more channels.
