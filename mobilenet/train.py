@@ -319,15 +319,12 @@ def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
 
 def write_history(out: Path, history: list[dict]) -> None:
     """Write history.jsonl and curves.png, atomically each."""
-    from mobilenet import canvas, curve_figures, runs  # matplotlib, which takes a second
-    from mobilenet.metrics import History
+    from mobilenet import canvas, curve_figures, metrics, runs  # matplotlib, which takes a second
 
     with replacing(out / HISTORY) as new:
-        lines = "".join(json.dumps(row) + "\n" for row in history)
-        new.write_text(lines, encoding="utf-8")
-    # Nothing is known of entry 0, the network before training.
+        new.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
     curves = {kind: [math.nan, *(row[kind] for row in history)] for kind in runs.CURVES}
-    figure = curve_figures.learning_curves(History(**curves, best=best_epoch(history)))
+    figure = curve_figures.learning_curves(metrics.History(**curves, best=best_epoch(history)))
     with replacing(out / "curves.png") as new:
         new.write_bytes(canvas.png(canvas.drawn(figure)))
 
@@ -380,11 +377,7 @@ def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
     """
     from mobilenet.metrics import Result
 
-    names = {
-        "mobilenetv1": "MobileNetV1",
-        "mobilenetv2": "MobileNetV2",
-        "head": "head on MobileNetV2",
-    }
+    names = dict(zip(MODELS, ("MobileNetV1", "MobileNetV2", "head on MobileNetV2"), strict=True))
     abouts = [about for about, _ in runs.values()]
     rows = []
     for one in sorted(abouts, key=lambda one: (one["model"] == "head", -one["photos"]["train"])):
