@@ -187,8 +187,8 @@ def _folding(network: Any, training: bool) -> Callable:
     def convolve(layer, x):
         norm, depthwise = norms[layer.name], isinstance(layer, keras.layers.DepthwiseConv2D)
         scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
-        kernel = layer.kernel * (scale[:, None] if depthwise else scale)
-        how = {"strides": layer.strides, "padding": layer.padding}
+        kernel = layer.kernel * (tf.reshape(scale, layer.kernel.shape[2:]) if depthwise else scale)
+        how = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
         result = (keras.ops.depthwise_conv if depthwise else keras.ops.conv)(x, kernel, **how)
         return tf.nn.bias_add(result, norm.beta - norm.moving_mean * scale)
 

@@ -417,3 +417,20 @@ def test_a_top_at_an_unknown_cut(small):
 def test_a_history_starts_empty_each_time():
     History().loss.append(1.0)
     assert History().loss == []
+
+
+def test_folding_heeds_dilation_and_several_kernels_a_channel():
+    """Whatever convolution BatchNorm follows, logits are those of the network as it is called."""
+    keras.utils.set_random_seed(0)
+    rng, layers = np.random.default_rng(0), keras.layers
+    x = photo = keras.Input((12, 12, 3))
+    for convolution in (
+        layers.Conv2D(8, 3, dilation_rate=2, padding="same", use_bias=False),
+        layers.DepthwiseConv2D(3, 2, "same", depth_multiplier=2, use_bias=False),
+    ):
+        norm = layers.BatchNormalization(trainable=False)
+        x = norm(convolution(x))
+        norm.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in norm.get_weights()])
+    model = keras.Model(photo, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
+    some = rng.normal(size=(5, 12, 12, 3)).astype(np.float32)
+    assert training.predict_logits(model, some) == pytest.approx(model(some).numpy(), abs=1e-5)
