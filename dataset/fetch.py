@@ -26,9 +26,10 @@ from urllib.parse import quote, urlsplit
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from mobilenet import UserError, command  # noqa: E402 (found by the line above)
-from mobilenet.files import replacing  # noqa: E402
-from mobilenet.progress import progress  # noqa: E402
+from mobilenet import UserError  # noqa: E402 (found by the line above)
+from mobilenet.system import command  # noqa: E402
+from mobilenet.system.files import replacing  # noqa: E402
+from mobilenet.system.progress import progress  # noqa: E402
 
 BASE = "https://raw.githubusercontent.com/jungsoh/tl-mobilenetv2-alpaca-vs-nonalpaca-classification"
 BASE += "/4d18dff329fa0b3d8ee92c4e7e28e6836fe365d7/"  # the commit

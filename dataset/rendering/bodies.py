@@ -36,7 +36,8 @@ class Build:
     height: of the body's middle line above ground. chest, belly, hip: radii. legs: radii of thigh,
     knee and ankle. neck: its length, its radii at both ends, its angle above the horizontal in
     radians, and how far it sags (in lengths). skull: radius. muzzle: length, radii at both ends,
-    and how far its tip hangs. fleece: of body, neck and thighs. coat, face, feet: colours.
+    and how far its tip hangs. fleece: of body, neck and thighs; boots: that of the lower legs.
+    coat, face, feet: colours.
     """
 
     length: float
@@ -52,6 +53,7 @@ class Build:
     face: tuple
     feet: tuple = DARK
     fleece: float = 0.0
+    boots: float = 0.0
     pattern: float = 0.0
     eye: float = 0.022
 
@@ -139,7 +141,7 @@ def _legs(dice: Dice, solid: Blobs, build: Build, pose: Pose, y: float) -> None:
         foot = (x + forward, 1.1 * ankle + lift, z * spread * 0.95)
         more = {"fleece": 0.8 * build.fleece, "pattern": build.pattern}
         solid.add(hip, middle, thigh, knee, build.coat, join=0.08, **more)
-        more = {"fleece": 0.2 * build.fleece, "pattern": 0.6 * build.pattern}
+        more = {"fleece": build.boots, "pattern": 0.6 * build.pattern}
         solid.add(middle, foot, 0.85 * knee, ankle, build.face, join=0.04, **more)
         toe = (foot[0] + 1.1 * ankle, foot[1] - 0.2 * ankle, foot[2])
         solid.add(foot, toe, 0.9 * ankle, 0.75 * ankle, build.feet, join=0.01)

@@ -6,7 +6,7 @@ From every pixel rays walk along the distance field until they meet a solid (sph
 
 import numpy as np
 
-from dataset.rendering.scenes import LAYERS, PLACES, TIMES, Scene
+from dataset.rendering.scenes import CLEAR, LAYERS, PLACES, TIMES, WEATHER, Scene
 from dataset.rendering.shapes import cloudy, dot, flat_noise, linear, mix, ramp, unit
 
 TILE = 256  # rays to a side that walk together: fewer cost more calls, more cost memory
@@ -56,6 +56,8 @@ def trace(scene: Scene, side: int, rows: np.ndarray, columns: np.ndarray) -> np.
         if len(seen):
             solid = solids[i] if i >= 0 else None
             colour[:, seen] = shade(scene, solid, eye, rays[:, seen], way[seen])
+    if scene.weather == "snowfall":
+        colour = flakes(scene, colour, u * camera.zoom, v * camera.zoom)
     colour = colour * 1.08 / (1 + 0.16 * colour)  # bright light is kept from clipping
     return np.sqrt(np.clip(colour, 0, 1)).reshape(3, len(rows), len(columns))
 
@@ -118,14 +120,27 @@ def sunlight(scene: Scene, p: np.ndarray) -> np.ndarray:
             if not len(keep):
                 break
             some, t, end, begin = some[keep], t[keep], end[keep], begin[:, keep]
-    return light * light * (3 - 2 * light)
+    light = light * light * (3 - 2 * light)
+    return light if scene.shade is None else light * _leaves(scene, p)
+
+
+def _leaves(scene: Scene, p: np.ndarray) -> np.ndarray:
+    """How much of the sun comes through the leaves of a tree out of the picture, (N,)."""
+    x, z, r = scene.shade
+    fall = (p[1] - 0.8) / scene.sun[1]  # a leaf's shadow is where it falls 0.8 m above ground
+    across, along = p[0] - fall * scene.sun[0], p[2] - fall * scene.sun[2]
+    u, v = (across - x) / r, (along - z) / r
+    rough = cloudy(across * 0.9 + scene.salt, along * 0.9, 2)
+    under = ramp(u * u + v * v + 2.2 * (rough - 0.5), 1.2, 0.85)
+    gaps = ramp(cloudy(across * 2.6 + 31, along * 2.6 + scene.salt, 2), 0.60, 0.72)
+    return 1 - under * (1 - 0.85 * gaps)
 
 
 def shade(scene: Scene, solid, eye, rays, way) -> np.ndarray:
     """Light (3, N) that comes to the eye from where the rays met a solid, or the ground if None."""
     p = eye + way * rays
-    _, sun_colour, sun_strength, horizon, zenith, sky_strength = TIMES[scene.time]
-    kind = PLACES[scene.place][0]
+    sun_colour, sun_strength, horizon, zenith, sky_strength = lights(scene)
+    kind = scene.ground
     if solid is None:
         colour, gloss = ground(kind, p[0] + scene.salt, p[2], way), 0.0
         normal = np.zeros_like(p)
@@ -169,9 +184,39 @@ def shade(scene: Scene, solid, eye, rays, way) -> np.ndarray:
     for _ in range(7):
         shine = shine * shine
     out = out + gloss * (shine * (0.4 + sunny) * 2 + 0.06 * sky * ramp(normal[1], 0.3, 0.9))
-    far = way / 60
+    far = way / scene.haze
     haze = far * far / (1 + far * far)
-    return mix(out, linear(horizon) * 0.92, 0.85 * haze)
+    return mix(out, linear(horizon) * 0.92, (0.85 if scene.haze == CLEAR else 0.95) * haze)
+
+
+def lights(scene: Scene) -> tuple:
+    """The sun's colour and strength, the sky's colours at the horizon and overhead, its strength.
+
+    Fog and falling snow take from the sun and grey the sky.
+    """
+    _, sun_colour, sun_strength, horizon, zenith, sky_strength = TIMES[scene.time]
+    share = WEATHER[scene.weather][1]
+    grey = (horizon[0] + horizon[1] + horizon[2]) / 3
+    horizon, zenith = (
+        tuple(mix(grey, c, share) * mix(0.97, 1, share) for c in horizon),
+        tuple(mix(0.9 * grey, c, share) for c in zenith),
+    )
+    return sun_colour, sun_strength * share, horizon, zenith, sky_strength * mix(1.25, 1, share)
+
+
+def flakes(scene: Scene, colour, x, y) -> np.ndarray:
+    """Colour (3, N) with snowflakes in the air before it, at x, y (N,) in half-pictures."""
+    for layer, often in enumerate((6, 10, 16)):
+        u, v = x * often + scene.salt + 0.35 * y * often, y * often + 7.7 * layer + scene.salt
+        i, j = np.floor(u), np.floor(v)
+        # one flake a cell, its place and size from the noise at the cell's corner
+        at, up, size = (flat_noise(i * 1.0 + k, j * 1.0 + 3 * k) for k in (0, 41, 83))
+        du, dv = u - i - 0.25 - 0.5 * at, v - j - 0.25 - 0.5 * up
+        r = 0.05 + 0.12 * size
+        near = 1 - np.minimum((du * du + dv * dv) / (r * r), 1)
+        light = linear((0.97, 0.97, 1.0)) * (0.6 if scene.time in ("night", "dusk") else 0.95)
+        colour = mix(colour, light, 0.85 * near)
+    return colour
 
 
 def _normal(solid, p, way):
@@ -187,7 +232,14 @@ def ground(kind: str, x, z, way) -> np.ndarray:
     """Colour (3, N) of the ground at x, z (N,), so far away (N,) that fine detail may blur."""
     near = 1 / (1 + (way / 14) * (way / 14))
     wide = cloudy(x * 0.30, z * 0.30, 3)
-    blades = mix(0.5, 0.6 * flat_noise(x * 34, z * 11) + 0.4 * flat_noise(x * 15, z * 6), near)
+    blades = 0.6 * flat_noise(x * 34, z * 11) + 0.4 * flat_noise(x * 15, z * 6)
+    # Drawn out towards the horizon it looks like grass; from close by, as if it were smeared.
+    close = ramp(way, 6.0, 2.0)
+    some = np.flatnonzero(close > 0)
+    u, v = x[some], z[some]
+    fine = 0.75 * flat_noise(u * 83, v * 51) + 0.25 * flat_noise(u * 30, v * 23)
+    blades[some] = mix(blades[some], ramp(fine, 0.12, 0.88), close[some])
+    blades = mix(0.5, blades, near)
     if kind == "grass":
         colour = mix(linear((0.34, 0.50, 0.17)), linear((0.58, 0.63, 0.26)), ramp(wide, 0.25, 0.75))
         colour = colour * (0.55 + 0.9 * blades)
@@ -215,7 +267,7 @@ def ground(kind: str, x, z, way) -> np.ndarray:
 
 def backdrop(scene: Scene, rays, u, v) -> np.ndarray:
     """Light (3, N) from sky, clouds, sun and hills, for the slopes u, v (N,) of the rays."""
-    _, sun_colour, sun_strength, horizon, zenith, _ = TIMES[scene.time]
+    sun_colour, sun_strength, horizon, zenith, _ = lights(scene)
     horizon, zenith = linear(horizon), linear(zenith)
     sky = mix(horizon, zenith, ramp(v, -0.02, 0.75))
     deep = 1 / (np.maximum(v, 0) + 0.16)
@@ -232,6 +284,9 @@ def backdrop(scene: Scene, rays, u, v) -> np.ndarray:
     sky = sky + linear(sun_colour) * sun_strength * glow * 0.35
     for i, name in enumerate(PLACES[scene.place][1]):
         sky = _layer(scene, name, sky, u, v, scene.salt + 11.7 * i, horizon)
+    if scene.weather != "clear":  # hills are far beyond the haze: only their outlines are left
+        thin = ramp(v, 0.0, 0.5) if scene.weather == "fog" else 0.35 + 0.3 * ramp(v, 0.0, 0.3)
+        sky = mix(sky, horizon * 0.92, 0.94 - 0.4 * thin)
     return sky
 
 
@@ -276,7 +331,7 @@ def _layer(scene, name, behind, u, v, salt, horizon):
         if name == "hills":
             copse = ramp(cloudy(x * 3.5, v * 60, 3), 0.60, 0.66)
             tint = mix(tint, linear((0.20, 0.33, 0.15)), 0.8 * copse)
-    _, sun_colour, sun_strength, _, _, sky_strength = TIMES[scene.time]
+    sun_colour, sun_strength, _, _, sky_strength = lights(scene)
     light = linear(sun_colour) * sun_strength * (0.25 + 0.5 * max(float(scene.sun[1]), 0.2))
     body = tint * lit * (light + 0.5 * sky_strength)
     body = mix(body, horizon, np.clip(haze + 0.25 * (1 - ramp(v, 0.0, 0.10)), 0, 0.9))
