@@ -16,6 +16,7 @@ help: ## this list
 run: $(RUN) ## set up, execute every notebook, print the scoreboard
 	@$(BIN)/python notebooks/run.py
 
+lab: export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 lab: $(RUN) ## set up, open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab $(LAB)
 
@@ -44,9 +45,11 @@ test-device: $(DEV) ## test export and notebook 7
 test-cluster: $(DEV) $(CLUSTER) ## set up Ray, test features of many photos, on two nodes too
 	@$(BIN)/python -m pytest -n 2 -m cluster
 
-# Without --strict, packages that could not be looked up would count as harmless.
+# Without --strict, packages that could not be looked up would count as harmless, as this project is.
 audit: $(DEV) ## list known vulnerabilities of what is installed
-	@found=$$($(BIN)/pip-audit --strict --progress-spinner off 2>/dev/null) && echo "No known vulnerabilities." || { \
+	@others=$$($(BIN)/python -m pip freeze --exclude-editable) && \
+	  found=$$(echo "$$others" | $(BIN)/pip-audit --strict --progress-spinner off --no-deps --disable-pip \
+	    -r /dev/stdin 2>/dev/null) && echo "No known vulnerabilities." || { \
 	  echo "$${found:-The list of vulnerabilities cannot be had for all that is installed: connect to a network and run this again.}" >&2; exit 1; }
 
 notebooks: $(RUN) ## run on the drawn pictures, then keep the outputs in notebooks/
@@ -66,14 +69,14 @@ figures: $(RUN) ## redraw images/ (half a minute)
 	@$(BIN)/python images/draw.py
 	@$(BIN)/python images/guide.py
 
-rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (four minutes)
+rendered: $(RUN) ## redraw the pictures in dataset/rendered/ (seven minutes)
 	@$(BIN)/python dataset/render.py
 
 clean: ## remove what was made: .venv and build
 	rm -rf .venv build
 
 # The stamps are written last, so that an interrupted installation is done again.
-$(RUN): requirements.txt
+$(RUN): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "Python 3.10 to 3.13 is needed and $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Setting up .venv (once, a few minutes) …"

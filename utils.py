@@ -1,32 +1,32 @@
 """Shared loading and plotting: what a notebook cell calls.
 
 Every plot returns a matplotlib Figure that carries a sentence of alt text as its label;
-`show(figure)` puts both into the notebook. Class k has colour `class_colour(k)` in every figure;
-right and wrong differ in colour, in mark and in frame.
+`show(figure)` puts both into the notebook. A class has the same colour in every figure
+(`canvas.class_colour`); right and wrong differ in colour, in mark and in frame.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import mobilenet.canvas  # noqa: F401, before matplotlib: it keeps interrupts off while it loads
+import mobilenet.figures.canvas  # first: it keeps interrupts off matplotlib
 
 # isort: split
 import numpy as np
-from matplotlib.figure import Figure
 
-from mobilenet import BUILD, duplicates, folders, metrics, review, runs
-from mobilenet.backbone import Backbone
-from mobilenet.canvas import (
-    CLASS_COLOURS,
-    GREY,
-    class_colour,
-    ink,
-    new_figure,
-    percent,
-    show,
-    show_table,
+from mobilenet import BUILD, ROOT, UserError, from_root
+from mobilenet.explain.grad_cam import grad_cam
+from mobilenet.explain.own_photos import OwnPhotos
+from mobilenet.figures.bars import class_balance, class_bars
+from mobilenet.figures.canvas import show, show_table
+from mobilenet.figures.comparisons import (
+    accuracy_by_count_plot,
+    runs_plot,
+    staircase_plot,
+    ways_plot,
 )
-from mobilenet.cost_figures import (
+from mobilenet.figures.confusion import confusion_photos
+from mobilenet.figures.costs import (
     clip_plot,
     losses_plot,
     passages_plot,
@@ -36,23 +36,9 @@ from mobilenet.cost_figures import (
     time_against_multiply_adds_plot,
     top1_plot,
 )
-from mobilenet.crowd_figures import confusion_photos, feature_map
-from mobilenet.curve_figures import learning_curves, loss_by_rate_plot, run_curves, show_runs
-from mobilenet.decoding import read_photo
-from mobilenet.device_figures import (
-    bits_plot,
-    clarity_plot,
-    kernels_plot,
-    levels_plot,
-    ranges_plot,
-    size_time_plot,
-    steps_plot,
-)
-from mobilenet.files import write_json
-from mobilenet.layer_figures import channels_plot, separable_plot
-from mobilenet.lettering import printable, short, spelled
-from mobilenet.metrics import History, Result
-from mobilenet.photo_figures import (
+from mobilenet.figures.curves import learning_curves, loss_by_rate_plot, show_runs
+from mobilenet.figures.feature_map import feature_map
+from mobilenet.figures.grids import (
     changed_grid,
     grad_cam_rows,
     neighbour_grid,
@@ -61,71 +47,31 @@ from mobilenet.photo_figures import (
     prediction_grid,
     view_grid,
 )
-from mobilenet.photos import (
-    Photos,
-    find_folder,
-    load_photos,
-    split,
+from mobilenet.figures.layers import channels_plot, separable_plot
+from mobilenet.figures.lettering import spelled
+from mobilenet.figures.phone import (
+    bits_plot,
+    clarity_plot,
+    kernels_plot,
+    levels_plot,
+    ranges_plot,
+    size_time_plot,
+    steps_plot,
 )
-from mobilenet.scratch_figures import (
-    accuracy_by_count_plot,
-    runs_plot,
-    staircase_plot,
-    ways_plot,
-)
-from mobilenet.trust_figures import l2_plot, reliability_plot, threshold_plot
-from mobilenet.unseen import OwnPhotos
+from mobilenet.figures.trust import l2_plot, reliability_plot, threshold_plot
+from mobilenet.networks.backbone import Backbone
+from mobilenet.photos import corrections, duplicates, folders, splits
+from mobilenet.photos.corrections import decide
+from mobilenet.photos.decoding import read_photo
+from mobilenet.photos.loading import find_folder, load_photos
+from mobilenet.photos.photos import Photos
+from mobilenet.photos.splits import folds, split
+from mobilenet.system.command import printable
+from mobilenet.system.engine import deterministic, tf
+from mobilenet.system.files import write_json
+from mobilenet.transfer import lesson, runs
+from mobilenet.transfer.metrics import History, Result
 
-# Handed on: notebooks call them from here.
-__all__ = [
-    "Photos",
-    "accuracy_by_count_plot",
-    "bits_plot",
-    "changed_grid",
-    "channels_plot",
-    "clarity_plot",
-    "class_colour",
-    "clip_plot",
-    "confusion_photos",
-    "feature_map",
-    "find_folder",
-    "grad_cam_rows",
-    "kernels_plot",
-    "l2_plot",
-    "learning_curves",
-    "levels_plot",
-    "load_photos",
-    "loss_by_rate_plot",
-    "losses_plot",
-    "neighbour_grid",
-    "own_grid",
-    "passages_plot",
-    "photo_grid",
-    "prediction_grid",
-    "ranges_plot",
-    "ratio_plot",
-    "read_photo",
-    "reliability_plot",
-    "run_curves",
-    "runs_plot",
-    "separable_plot",
-    "shares_plot",
-    "show",
-    "show_runs",
-    "show_table",
-    "size_time_plot",
-    "speed_against_intensity_plot",
-    "split",
-    "staircase_plot",
-    "steps_plot",
-    "threshold_plot",
-    "time_against_multiply_adds_plot",
-    "top1_plot",
-    "view_grid",
-    "ways_plot",
-]
-
-BARS = 36  # of classes, the most that fit a page
 BOARD = BUILD / "scoreboard"
 SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 
@@ -133,7 +79,7 @@ SCOREBOARD = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")
 def describe(photos: Photos) -> str:
     """How many photos there are of each class, how the folder was read, which files were left out
     and why, which show the same picture (ten of each by name), and how many decisions of
-    `mobilenet.review` were applied.
+    `mobilenet.photos.corrections` were applied.
     """
     unused = [(printable(file), reason) for file, reason in photos.left_out]
     count = sum(folders.is_meant(reason) for _, reason in unused)
@@ -144,7 +90,7 @@ def describe(photos: Photos) -> str:
         lines.append(f"Labels count the names in the order of their letters, as in Keras: {some}.")
     lines += folders.in_words(unused, photos.hidden)
     counts = np.bincount(photos.labels, minlength=len(photos.class_names))
-    if said := metrics.imbalance(photos.class_names, counts):
+    if said := splits.imbalance(photos.class_names, counts):
         weighted = 'With CLASS_WEIGHTS = "balanced" in notebooks 3 and 4 a rare class counts more.'
         lines.append(f"{said} {weighted}")
     lines += _unseen(photos.class_names)
@@ -162,11 +108,11 @@ def describe(photos: Photos) -> str:
         more = f" and {len(some) - 10} more" if len(some) > 10 else ""
         lines.append(f"  the same: {files}{more}{_of_two_classes(photos, some)}")
     lines += duplicates.words(sum(file in photos.frames for file in photos.files))
-    decided = sum(reason == review.REASON for _, reason in photos.left_out)
+    decided = sum(reason == corrections.REASON for _, reason in photos.left_out)
     if photos.corrected or decided:
         lines.append(
-            f"{review.NAME} changed {len(photos.corrected)} of the labels and left out {decided} "
-            "of the photos; their files are as they were."
+            f"{corrections.NAME} changed {len(photos.corrected)} of the labels and left out "
+            f"{decided} of the photos; their files are as they were."
         )
     return "\n".join(lines)
 
@@ -216,11 +162,8 @@ def begin(notebook: str, seed: int = 0) -> None:
     """
     from IPython import get_ipython
 
-    from mobilenet import lesson
-    from mobilenet.engine import keras, tf
-
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    _check_is_of_this_project(Path.cwd())
+    deterministic(seed)
     # A cell that builds a model and is run again is compiled again, which is no news.
     tf.get_logger().setLevel("ERROR")
     shell = get_ipython()
@@ -237,6 +180,16 @@ def begin(notebook: str, seed: int = 0) -> None:
     lesson.watch(shell, made)
 
 
+def _check_is_of_this_project(folder: Path) -> None:
+    """Raise UserError if a notebook that works in this folder is of another copy of the project."""
+    for place in (folder, folder.parent):
+        if (place / "mobilenet" / "__init__.py").is_file() and place.resolve() != ROOT:
+            raise UserError(
+                f"This notebook is in {place}, but its kernel takes the code from {ROOT}: run "
+                f"`make lab` in {place}, or `pip install -e .` there in another environment."
+            )
+
+
 def publish(name: str, result: Result, seconds: float, photos: Photos, network: Backbone) -> None:
     """Write one entry of the scoreboard, `build/scoreboard/NAME.json`; `make run` collects them.
 
@@ -249,77 +202,6 @@ def publish(name: str, result: Result, seconds: float, photos: Photos, network: 
         source["hidden"] = photos.hidden
     entry = {**result.entry(), "seconds": round(seconds, 2), "photos": source}
     write_json(BOARD / f"{name}.json", entry | {"backbone": network.card()})
-
-
-# --- Counts and curves ---
-
-
-def class_balance(photos: Photos, parts: dict[str, np.ndarray]) -> Figure:
-    """Return bars: how many photos of each class each part holds; with more classes than there are
-    colours a bar for each class, of more than BARS classes for those with the fewest photos.
-    """
-    names = photos.class_names
-    counts = {
-        part: np.bincount(photos.labels[i], minlength=len(names)) for part, i in parts.items()
-    }
-    told = "; ".join(f"{part} {', '.join(map(str, c))}" for part, c in counts.items())
-    alt = f"Photos of each class ({', '.join(names)}) in each part: {told}."
-    if len(names) > len(CLASS_COLOURS):
-        return _bars_of_classes(names, counts, alt)
-    said = [short(name, 32, names) for name in names]
-    columns = max(1, min(len(names), 72 // (max(map(len, said)) + 6)))
-    lines = -(-len(names) // columns)  # of the legend
-    figure, axes = new_figure(7, 0.6 + 0.2 * lines + 0.7 * len(parts), alt)
-    left, legend = np.zeros(len(parts)), []
-    for k in range(len(names)):
-        width = np.array([c[k] for c in counts.values()])
-        bars = axes.barh(list(parts), width, left=left, color=class_colour(k))
-        legend.append(bars)
-        share = width / sum(counts.values()).sum()
-        fits = [n if part > 0.02 else "" for n, part in zip(width, share, strict=True)]
-        look = {"fontsize": 10, "color": ink(class_colour(k)), "fontweight": "bold"}
-        axes.bar_label(bars, fits, label_type="center", **look)
-        left += width
-    axes.invert_yaxis()
-    axes.set_xlabel("photos")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(legend, said, loc="outside upper left", ncols=columns, frameon=False)
-    return figure
-
-
-def _bars_of_classes(names: Sequence[str], counts: dict[str, np.ndarray], alt: str) -> Figure:
-    """A bar for each class, in the order of the labels, in it the parts, behind it their sum."""
-    total = sum(counts.values())
-    shown = np.sort(np.argsort(total, kind="stable")[:BARS])
-    figure, axes = new_figure(7, 1 + 0.165 * len(shown), alt)
-    left, rows = np.zeros(len(shown)), np.arange(len(shown))
-    for (part, of), shade in zip(counts.items(), ("#404040", "#8c8c8c", "#cccccc"), strict=False):
-        bars = axes.barh(rows, of[shown], left=left, color=shade, label=part)
-        left += of[shown]
-    axes.bar_label(bars, [f"{n:,}" for n in total[shown]], padding=3, fontsize=9)
-    axes.set_yticks(rows, [short(names[k], 24, names) for k in shown], fontsize=9)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(0, 1.1 * total[shown].max())
-    axes.set_xlabel("photos")
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(shown) < len(names):
-        axes.set_title(f"the {BARS} of {len(names)} classes with the fewest photos", fontsize=11)
-    figure.legend(loc="outside upper left", ncols=len(counts), frameon=False)
-    return figure
-
-
-def class_bars(shares: dict[str, float], title: str, alt: str) -> Figure:
-    """Return horizontal bars of shares in [0, 1] by name, the largest on top."""
-    ranked = sorted(shares.items(), key=lambda item: item[1])
-    figure, axes = new_figure(7, 0.9 + 0.3 * len(ranked), alt)
-    bars = axes.barh([name for name, _ in ranked], [share for _, share in ranked], color=GREY)
-    axes.bar_label(bars, [percent(share) for _, share in ranked], padding=3, fontsize=10)
-    axes.set_title(short(title, 62), fontsize=11)
-    axes.set_xlim(0, 1.1)
-    axes.set_xticks([])
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    return figure
 
 
 # --- Your own photos ---

@@ -1,9 +1,10 @@
-"""What the notebooks compute with: costs, photos, backbone, features, training, prediction."""
+"""The commands, and a room for each subject: CONTRIBUTING.md gives their order."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
+BATCH = 32  # photos that a network computes at once; of a training step, too
 
 
 def from_root(path: str) -> Path:

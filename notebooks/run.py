@@ -25,8 +25,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from mobilenet import BUILD, ROOT, UserError, backbone, command, folders, from_root, photos, review
-from mobilenet.files import alone, replacing, write_json
+from mobilenet import BUILD, ROOT, UserError, from_root
+from mobilenet.networks import backbone, pretrained
+from mobilenet.photos import corrections, folders, loading
+from mobilenet.system import command, measuring
+from mobilenet.system.files import alone, replacing, write_json
 
 HERE = ROOT / "notebooks"
 ENTRIES = ("baseline", "frozen", "fine_tuned", "folds", "solved_folds")  # as notebooks call them
@@ -109,7 +112,7 @@ def collect(seconds: dict[str, float], source: str) -> dict:
     shown = [part.pop("photos") for part in parts.values()]
     return {
         "date": date.today().isoformat(),
-        "machine": command.machine(),
+        "machine": measuring.machine(),
         "photos": {"source": source, **shown[0]},
         "backbone": network[0],
         **parts,
@@ -167,24 +170,8 @@ def run(keep: bool, chosen: Sequence[Path] = ()) -> int:
 
 
 def _run(keep: bool, chosen: Sequence[Path]) -> int:
-    for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
-        if os.environ.get(name):
-            os.environ[name] = str(from_root(os.environ[name]))
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this Python's kernel, no other's
-    folder, line = photos.find_folder()
-    if keep and folder != ROOT / "dataset" / "rendered":
-        raise UserError(
-            "Only outputs with drawn pictures are kept: unset PHOTOS and move dataset/photos/ away."
-        )
-    if keep and review.FILE.exists():
-        raise UserError(
-            f"Only outputs with the folders' own labels are kept: move {review.NAME} away."
-        )
-    if keep:
-        os.environ["WEIGHTS"] = "bundled"
-    # Decided here for all notebooks, so that a network that hangs is waited for once.
-    os.environ["WEIGHTS"] = weights = backbone.find_weights()
-    print(line, f"Backbone: MobileNetV2, {backbone.SAID[weights]}.", sep="\n", flush=True)
+    folder, line = _prepared(keep)
+    print(line, flush=True)
     if not chosen:
         shutil.rmtree(BUILD / "scoreboard", ignore_errors=True)
     seconds, done = {}, {}
@@ -209,6 +196,33 @@ def _run(keep: bool, chosen: Sequence[Path]) -> int:
         for path, notebook in done.items():
             write(notebook, path)
     return 0
+
+
+def _prepared(keep: bool) -> tuple[Path, str]:
+    """Put into the environment what all kernels are to use; the folder of photos, and lines that
+    say what is used. Raises UserError if outputs could not be kept.
+    """
+    for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(from_root(os.environ[name]))
+    found = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(found)  # kernels take this project, installed or not
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this Python's kernel, no other's
+    folder, line = loading.find_folder()
+    if keep:
+        if folder != ROOT / "dataset" / "rendered":
+            raise UserError(
+                "Only outputs with drawn pictures are kept: unset PHOTOS and move dataset/photos/ "
+                "away."
+            )
+        if corrections.FILE.exists():
+            raise UserError(
+                f"Only outputs with the folders' own labels are kept: move {corrections.NAME} away."
+            )
+        os.environ["WEIGHTS"] = "bundled"
+    # Decided here for all notebooks, so that a network that hangs is waited for once.
+    os.environ["WEIGHTS"] = weights = pretrained.find_weights()
+    return folder, f"{line}\nBackbone: MobileNetV2, {backbone.SAID[weights]}."
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What several test files need: drawn photos, a small untrained backbone, a saved classifier."""
+"""What all tests share: fixtures, the list of long tests, who takes which file."""
 
 import gc
 import os
@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
 
-from mobilenet import backbone as backbones
-from mobilenet import cache, review
-from mobilenet.canvas import DPI
-from mobilenet.photos import Photos, ordered
+from mobilenet.figures.canvas import DPI
+from mobilenet.networks import backbone as backbones
+from mobilenet.networks import pretrained
+from mobilenet.photos import corrections
+from mobilenet.system import cache
+from tests.helpers.drawn import ALPHA, LOW, SHORT_END, SIZE, draw, save_untrained
 
 # It checks web addresses, of which a notebook has none; to import it takes nbformat a second.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -28,10 +29,6 @@ settings.load_profile("project")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SIZE = 96
-ALPHA = 0.35
-LOW = "block_3_expand"  # a cut at which a few drawn photos differ
-SHORT_END = "block_3_expand_relu"  # the last layer of the short backbone
 
 # Files whose tests execute notebooks: they come first, so that no worker ends on one alone.
 FIRST = ("test_notebooks", "test_knobs", "test_kernels", "test_determinism")
@@ -48,9 +45,9 @@ def pytest_addoption(parser):
 
 
 def function_of(nodeid: str) -> str:
-    """file::function of a test, without its class and parameters."""
+    """folder/file::function of a test, without its class and parameters."""
     file, *_, test = nodeid.partition("[")[0].split("::")
-    return f"{Path(file).name}::{test}"
+    return f"{file.removeprefix('tests/')}::{test}"
 
 
 def pytest_runtest_logreport(report):
@@ -102,7 +99,7 @@ def own_files(tmp_path_factory):
     """What is kept and decided lies apart from the user's, and the next run does not find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "FOLDER", tmp_path_factory.mktemp("cache"))
-        patch.setattr(review, "FILE", tmp_path_factory.mktemp("decisions") / "corrections.csv")
+        patch.setattr(corrections, "FILE", tmp_path_factory.mktemp("decisions") / "corrections.csv")
         yield
 
 
@@ -117,7 +114,7 @@ def real_photos() -> Path:
 @pytest.fixture(scope="session")
 def imagenet() -> backbones.Backbone:
     """The backbone with its ImageNet weights, α 1.0, 224 px."""
-    if not backbones.weights_file(1.0, 224).is_file():
+    if not pretrained.weights_file(1.0, 224).is_file():
         pytest.skip("needs ImageNet weights in Keras's cache")
     return backbones.load(size=224, weights="imagenet")
 
@@ -129,7 +126,7 @@ def small() -> backbones.Backbone:
     Its BatchNorm holds the statistics of drawn photos, else the signal fades from block to block
     and a comparison up there compares zeros.
     """
-    from mobilenet.engine import keras
+    from mobilenet.system.engine import keras
 
     keras.utils.set_random_seed(0)
     backbone = backbones.load(alpha=ALPHA, size=SIZE, weights="random")
@@ -150,7 +147,7 @@ def pooled(small, photos):
     """Features of the module's photos, bright and dark: low in the network, where a head can tell
     them apart although nothing was ever trained.
     """
-    from mobilenet import features
+    from mobilenet.transfer import features
 
     saved = features.view_activations(small, photos.images, LOW, 2, 0)
     return saved.mean(axis=(2, 3), dtype=np.float32)
@@ -177,45 +174,6 @@ def figure(request):
     return made
 
 
-def draw(count: int, classes: int = 2, size: int = SIZE, seed: int = 0) -> Photos:
-    """`count` photos of each class, evenly grey but for a little noise: the last are brightest.
-
-    Their order and labels are those of `load_photos`: of two classes "class a" has label 1.
-    """
-    rng = np.random.default_rng(seed)
-    folders = np.repeat(np.arange(classes), count)
-    middle = 40 + 170 * folders / (classes - 1) + rng.normal(0, 8, len(folders))
-    images = rng.normal(middle[:, None, None, None], 2, (len(folders), size, size, 3))
-    names = [f"class {'abcdefgh'[k]}" for k in range(classes)]
-    files = tuple(f"{names[k]}/{i:03}.png" for i, k in enumerate(folders))
-    found = ordered(names)
-    labels = np.array([found.index(names[k]) for k in folders], np.int64)
-    return Photos(files, images.clip(0, 255).astype(np.uint8), labels, found)
-
-
-def write(folder: Path, photos: Photos) -> Path:
-    """Write drawn photos as files into a folder of class folders."""
-    for file, image in zip(photos.files, photos.images, strict=True):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / file)
-    return folder
-
-
-def one_sentence(text: object) -> bool:
-    """Whether a message is one line that ends as a sentence does."""
-    text = str(text)
-    return text.endswith(".") and "\n" not in text and text == text.strip()
-
-
-def save_untrained(backbone: backbones.Backbone, path: Path) -> Path:
-    """Save a classifier of two classes, "dark" and "light", with an untrained head."""
-    from mobilenet import classifier, training
-
-    head = training.build_head(backbone.channels, 2, dropout=0.2, seed=0)
-    classifier.save(path, classifier.assemble(backbone, head), ("dark", "light"))
-    return path
-
-
 @pytest.fixture(scope="session")
 def saved_classifier(small, tmp_path_factory) -> Path:
     """A saved classifier with the small backbone."""
@@ -227,7 +185,7 @@ def short(small) -> backbones.Backbone:
     """The first blocks of the small backbone, each kind of layer in them: for tests to which the
     depth is nothing, and which trace, convert or save it.
     """
-    from mobilenet.engine import keras
+    from mobilenet.system.engine import keras
 
     model = small.model
     return replace(small, model=keras.Model(model.input, model.get_layer(SHORT_END).output))

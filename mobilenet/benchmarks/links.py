@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageOps
 
-from mobilenet import photos as photo_files
-from mobilenet.progress import progress
+from mobilenet.photos import splits
+from mobilenet.system.progress import progress
 
 LINKED = {".jpg", ".jpeg", ".png"}  # what TensorFlow reads, too; others are written as JPEG
 
@@ -21,7 +21,7 @@ def lay_out(photos: Any, source: Path, folder: Path, times: int) -> None:
     A copy is the photo shifted by 1, 2, 3 … pixels around its edge, so that nothing takes it for
     another.
     """
-    parts = photo_files.split(photos, seed=0)
+    parts = splits.split(photos, seed=0)
     places = []
     for part, index in parts.items():
         for i in index:

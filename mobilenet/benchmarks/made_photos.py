@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from mobilenet import UserError
-from mobilenet.bench_run import KEPT, MANY
-from mobilenet.progress import progress
+from mobilenet.benchmarks.one_run import KEPT, MANY
+from mobilenet.system.progress import progress
 
 CLASSES = {"a": (12, 4), "b": (4, 12)}  # the places of the noise across and down
 WRONG = 0.1  # share of the photos that are drawn as of the other class
@@ -52,7 +52,7 @@ def make_photos(folder: Path, first: int, last: int, seed: int = 0) -> None:
 def grow(count: int, place: Path, measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """Measure half of `count` made photos, then all, in a folder below place that is removed again.
 
-    measure: what the run "many" of `mobilenet.bench_run` finds with the photos in a folder. Returns
+    measure: what the run "many" of `one_run` finds with the photos in a folder. Returns
     both, and how many times as much the second is. Raises UserError if the disk is full.
     """
     runs = []

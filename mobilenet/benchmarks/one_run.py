@@ -1,6 +1,6 @@
 """One measured run, in a process of its own: what `mobilenet.bench` starts, times and compares.
 
-    python -m mobilenet.bench_run same FOLDER SEED
+    python -m mobilenet.benchmarks.one_run same FOLDER SEED
 
 FOLDER holds train, val and test, each with the class folders. What is found is told in lines of
 JSON on standard output: after the first run how many test photos were right, of how many, and the
@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import command, cost
+from mobilenet import BATCH
+from mobilenet.networks import cost
+from mobilenet.system import command, measuring
+from mobilenet.system.measuring import peak_memory
 
 PRODUCT = 2048  # rows and columns of the matrices whose product shows the processor's peak
 ANSWERS = 100  # photos asked about at once
@@ -65,30 +68,14 @@ def again(stage: str, cell: Callable[[], Any]) -> None:
     report(**{stage: time.perf_counter() - start})
 
 
-def peak_memory() -> float | None:
-    """The most memory that this process has had so far, in MB, what it had mapped of files among
-    it; None where nobody counts it.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage says is no less than what the starting process had
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        if "VmHWM" in lines:
-            return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
 def usual(folder: Path, seed: int) -> None:
     """The usual recipe."""
-    from mobilenet import backbone, recipe
-    from mobilenet.engine import keras
+    from mobilenet.benchmarks import recipe
+    from mobilenet.networks import pretrained
+    from mobilenet.system.engine import keras
 
     keras.utils.set_random_seed(seed)
-    weights = backbone.find_weights()
+    weights = pretrained.find_weights()
     parts = {part: recipe.read(folder, part) for part in ("train", "val", "test")}
     model, base = recipe.train_head(weights, parts)
     recipe.fine_tune(model, base, parts, recipe.FINE_TUNE_AT)
@@ -105,13 +92,16 @@ def project(folder: Path, seed: int, knobs: Knobs, again_too: bool = True) -> No
     """This project, cell by cell as in notebook 4; what it keeps lies beside the photos,
     apart from the user's, so that the next such run with the same seed finds them.
     """
-    from mobilenet import backbone, cache, features, metrics, photos, training
-    from mobilenet.engine import keras
+    from mobilenet.networks import backbone
+    from mobilenet.photos import folders, loading
+    from mobilenet.system import cache
+    from mobilenet.system.engine import keras
+    from mobilenet.transfer import features, metrics, training
 
     cache.FOLDER = folder.parent / KEPT
     keras.utils.set_random_seed(seed)
     network = backbone.load(size=knobs.size)
-    train, val, test = (photos.load_photos(folder / part, knobs.size) for part in photos.PARTS)
+    train, val, test = (loading.load_photos(folder / part, knobs.size) for part in folders.SPLITS)
 
     def inputs(images: np.ndarray, views: int, cut: str | None, **change: Any) -> np.ndarray:
         """Activations, those at the cut of the notebook in the same pass as the head's."""
@@ -159,8 +149,12 @@ def many(folder: Path, seed: int) -> None:
     """A folder of class folders of very many photos, from the scan to a trained head on the bundled
     backbone: after each stage its seconds by the clock and of the processor, then peak memory.
     """
-    from mobilenet import backbone, cache, features, metrics, photos, training
-    from mobilenet.engine import keras
+    from mobilenet.networks import backbone
+    from mobilenet.photos import folders, loading, splits
+    from mobilenet.photos.photos import Photos
+    from mobilenet.system import cache
+    from mobilenet.system.engine import keras
+    from mobilenet.transfer import features, metrics, training
 
     cache.FOLDER = folder.parent / KEPT
     keras.utils.set_random_seed(seed)
@@ -172,13 +166,13 @@ def many(folder: Path, seed: int) -> None:
         report(**{stage: [b - a for a, b in zip(last, now, strict=True)]})
         last[:] = now
 
-    def inputs(part: photos.Photos, views: int, **change: Any) -> np.ndarray:
+    def inputs(part: Photos, views: int, **change: Any) -> np.ndarray:
         return features.view_activations(network, part.images, None, views, seed, **change)
 
-    everything = photos.load_photos(folder, MANY.size)
+    everything = loading.load_photos(folder, MANY.size)
     done("scan")
-    parts = photos.split(everything, seed)
-    train, val, test = (everything.subset(parts[part]) for part in photos.PARTS)
+    parts = splits.split(everything, seed)
+    train, val, test = (everything.subset(parts[part]) for part in folders.SPLITS)
     done("split")
     views = inputs(train, MANY.views, **MANY.augmentation())
     asked, judged = (inputs(part, 1)[0] for part in (val, test))
@@ -199,9 +193,13 @@ def answers(folder: Path, seed: int) -> None:
     import keras
     import tensorflow
 
-    from mobilenet import backbone, classifier, photos, recipe, training
+    from mobilenet.benchmarks import recipe
+    from mobilenet.inference import classifier
+    from mobilenet.networks import backbone, pretrained
+    from mobilenet.photos import loading
+    from mobilenet.transfer import training
 
-    model, _ = recipe.build(backbone.find_weights())
+    model, _ = recipe.build(pretrained.find_weights())
     works, networks = [("usual", lambda images: model.predict(images, verbose=0))], []
     for variant, knobs in KNOBS.items():
         network = backbone.load(size=knobs.size)
@@ -210,13 +208,13 @@ def answers(folder: Path, seed: int) -> None:
         networks.append((variant, network))
     images = {}
     for size in {recipe.SIZE, *(knobs.size for knobs in KNOBS.values())}:
-        some = photos.load_photos(folder / "train", size).images[:ANSWERS]
+        some = loading.load_photos(folder / "train", size).images[:ANSWERS]
         images[size] = np.resize(some, (ANSWERS, *some.shape[1:]))
     sizes = {"usual": recipe.SIZE, **{variant: knobs.size for variant, knobs in KNOBS.items()}}
     for stage, count in (("one_photo", 1), ("hundred_photos", ANSWERS)):
         asked = {variant: images[size][:count] for variant, size in sizes.items()}
         asked["usual"] = asked["usual"].astype(np.float32)  # as Keras's loader gives it
-        seconds = cost.median_seconds(
+        seconds = measuring.median_seconds(
             [lambda work=work, photo=asked[name]: work(photo) for name, work in works]
         )
         report(**{stage: dict(zip(sizes, seconds, strict=True))})
@@ -231,10 +229,10 @@ def arithmetic(network: Any, images: np.ndarray) -> dict[str, float]:
 
     images: uint8 (N, size, size, 3), N at least 32.
     """
-    from mobilenet import features, training
-    from mobilenet.engine import tf
+    from mobilenet.system.engine import tf
+    from mobilenet.transfer import features, training
 
-    cut, batch = Knobs().cut, images[: training.BATCH]
+    cut, batch = Knobs().cut, images[:BATCH]
     matrix = tf.random.normal((PRODUCT, PRODUCT), seed=0)
     head = training.build_head(network.channels, 2, 0.2, 0)
     top = training.build_top(network, cut, head)
@@ -245,7 +243,7 @@ def arithmetic(network: Any, images: np.ndarray) -> dict[str, float]:
     def epochs(count: int) -> None:
         training.fit(top, views, labels, epochs=count, learning_rate=1e-6, seed=0)
 
-    product, forward, short, long = cost.median_seconds(
+    product, forward, short, long = measuring.median_seconds(
         [
             lambda: tf.matmul(matrix, matrix),
             lambda: features.activations(network, batch, None),
@@ -269,7 +267,9 @@ def arithmetic(network: Any, images: np.ndarray) -> dict[str, float]:
 
 def model(folder: Path, seed: int) -> None:
     """Save a classifier beside the photos, its head untrained."""
-    from mobilenet import backbone, classifier, training
+    from mobilenet.inference import classifier
+    from mobilenet.networks import backbone
+    from mobilenet.transfer import training
 
     network = backbone.load()
     head = training.build_head(network.channels, 2, 0.2, seed)
@@ -279,7 +279,7 @@ def model(folder: Path, seed: int) -> None:
 
 def weights(folder: Path, seed: int) -> None:
     """Have all weights loaded once: whatever has to be downloaded is there afterwards."""
-    from mobilenet import backbone
+    from mobilenet.networks import backbone
 
     for knobs in KNOBS.values():
         backbone.load(size=knobs.size)
@@ -300,7 +300,7 @@ RUNS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = command.Parser("python -m mobilenet.bench_run", __doc__.splitlines()[0])
+    parser = command.Parser("python -m mobilenet.benchmarks.one_run", __doc__.splitlines()[0])
     parser.add_argument("run", choices=RUNS)
     parser.add_argument("folder", type=Path, help="holds train, val and test")
     parser.add_argument("seed", type=command.number(int, 0, 2**32 - 1))

@@ -20,14 +20,19 @@ ASKS = "from tensorflow.python.util import _pywrap_util_port as port; print(port
 
 
 class Peer(NamedTuple):
-    """Who runs: its name, what `mobilenet.bench_run` is to run, in which checkout, and with what in
-    its environment besides.
+    """Who runs: its name, what `one_run` is to run, in which checkout, and with what in its
+    environment besides.
     """
 
     name: str
     run: str
     root: Path = ROOT
     told: tuple[tuple[str, str], ...] = ()
+
+    def module(self) -> str:
+        """What it calls `one_run`, by whether it is of a time before rooms."""
+        old = self.root / "mobilenet" / "bench_run.py"
+        return "mobilenet.bench_run" if old.is_file() else "mobilenet.benchmarks.one_run"
 
     def python(self) -> str:
         """Its interpreter."""
@@ -49,9 +54,10 @@ def usual(name: str) -> list[Peer]:
 
 def other(folder: Path) -> Peer:
     """The build in a folder. Raises UserError if there is none that can be measured."""
-    if not (folder / "mobilenet" / "bench_run.py").is_file():
+    peer = Peer("other build, defaults", "defaults", folder.resolve())
+    if not (peer.root / f"{peer.module().replace('.', '/')}.py").is_file():
         raise UserError(f"{folder} is no checkout of this project: name the folder of one.")
-    return Peer("other build, defaults", "defaults", folder.resolve())
+    return peer
 
 
 def ways(variants: dict[str, str], against: Path | None) -> dict[str, Peer]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilenet import backbone
-from mobilenet.engine import keras, tf
+from mobilenet.networks import backbone, pretrained
+from mobilenet.system.engine import keras, tf
 
 SIZE, BATCH = 160, 32
 EPOCHS, FINE_EPOCHS = 5, 5
@@ -50,7 +50,7 @@ def build(weights: str) -> tuple[Any, Any]:
     if weights == "imagenet":
         base = keras.applications.MobileNetV2(shape, include_top=False, weights="imagenet")
     else:
-        alpha = backbone.DEFAULTS[weights][0]
+        alpha = pretrained.DEFAULTS[weights][0]
         base = keras.applications.MobileNetV2(shape, alpha, include_top=False, weights=None)
         backbone.read_weights(base, backbone.BUNDLED)
     base.trainable = False

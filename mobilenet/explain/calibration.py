@@ -1,95 +1,18 @@
-"""Numbers behind the pictures: where a network looks, what photos resemble, how far to trust it.
+"""How far to trust predicted probabilities: reliability, temperature, thresholds.
 
-Grad-CAM: Selvaraju et al. (2017), *Grad-CAM: Visual Explanations from Deep Networks via
-Gradient-Based Localization*, https://arxiv.org/abs/1610.02391. Calibration and temperature: Guo et
-al. (2017), *On Calibration of Modern Neural Networks*, https://arxiv.org/abs/1706.04599.
+Calibration and temperature: Guo et al. (2017), *On Calibration of Modern Neural Networks*,
+https://arxiv.org/abs/1706.04599.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mobilenet import UserError
-from mobilenet.engine import keras, tf
-from mobilenet.metrics import cross_entropy, probabilities
+from mobilenet.transfer.metrics import cross_entropy, probabilities
 
 TEMPERATURES = np.geomspace(0.05, 20, 241)
 USUAL = np.log(2)  # the standard deviation of ln T, as expected before any photo is judged
-
-
-# --- Where it looks ---
-
-
-def grad_cam(model: Any, photos: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return how much each position of the last feature map speaks for a class (the paper's
-    equations 1 and 2): float32 (N, height, width), the largest of each photo 1, the smallest 0 or
-    more; all 0 if nothing speaks for the class.
-
-    model: photos → logits, (B, 1) or (B, K), as `classifier.assemble` makes it. photos: uint8 (N,
-    size, size, 3). classes: int64 (N,), the class to explain for each photo. Raises UserError if no
-    layer takes a feature map.
-    """
-    maps = [layer.input for layer in model.layers if len(getattr(layer.input, "shape", ())) == 4]
-    if len(maps) < 2:  # the first is the photo
-        raise UserError("This model has no feature map to look at: take one with convolutions.")
-    below, above = keras.Model(model.input, maps[-1]), keras.Model(maps[-1], model.output)
-    heats = []
-    for photo, label in zip(photos, classes, strict=True):
-        activations = below(tf.constant(photo[None], tf.float32), training=False)
-        with tf.GradientTape() as tape:
-            tape.watch(activations)
-            logits = above(activations, training=False)
-            one_logit = logits.shape[1] == 1  # it speaks for label 1, and against label 0
-            score = logits[0, 0] * (2 * label - 1) if one_logit else logits[0, label]
-        weights = tf.reduce_mean(tape.gradient(score, activations), (1, 2), keepdims=True)
-        heat = tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))[0].numpy()
-        heats.append(heat / heat.max() if heat.max() > 0 else heat)
-    return np.stack(heats)
-
-
-# --- What it resembles ---
-
-
-def similarity(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the cosine of the angle between features (N, C) and others (M, C): float64 (N, M), in
-    [-1, 1].
-    """
-    one, two = (
-        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        for x in (np.float64(some), np.float64(others))
-    )
-    return one @ two.T
-
-
-def neighbours(some: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the most similar of others (M, C) for each of some (N, C), the nearest first:
-    positions, int64 (N, count), and cosines, float64 (N, count). Fewer columns if M is below count.
-    """
-    near = similarity(some, others)
-    order = np.argsort(-near, axis=1, kind="stable")[:, :count]
-    return order, np.take_along_axis(near, order, axis=1)
-
-
-def plane(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Features (N, C) on the plane along which they vary most (principal components, Pearson 1901):
-    float64 (N, 2), and the share of the variance that the plane shows, in [0, 1].
-
-    Which way is up is nobody's: an axis points to where its largest entry is above 0.
-    """
-    centred = np.float64(features) - np.float64(features).mean(axis=0)
-    wide = centred.shape[1] > len(centred)
-    # The smaller of the two products has all that is asked for: seconds less than the SVD.
-    squares, axes = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
-    lengths, axes = np.sqrt(np.maximum(squares[:-3:-1], 0)), axes[:, :-3:-1]
-    points = np.zeros((len(features), 2))
-    points[:, : len(lengths)] = axes * lengths if wide else centred @ axes
-    largest = points[np.abs(points).argmax(axis=0), [0, 1]]
-    variance = (centred**2).sum()
-    share = min(1.0, float((lengths**2).sum() / variance)) if variance > 0 else 1.0
-    return points * np.where(largest < 0, -1, 1), share
-
-
-# --- How far to trust it ---
 
 
 class Reliability(NamedTuple):

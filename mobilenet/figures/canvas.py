@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilenet.interrupts import held
-from mobilenet.lettering import families
+from mobilenet.figures.lettering import families
+from mobilenet.system.guards import held
 
 with held():
     from matplotlib.backends.backend_agg import FigureCanvasAgg

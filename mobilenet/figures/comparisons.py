@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mobilenet.canvas import GREY, ORANGE, WIDEST, new_figure
-from mobilenet.metrics import Result
+from mobilenet.figures.canvas import GREY, ORANGE, WIDEST, new_figure
+from mobilenet.transfer.metrics import Result
 
 # Colours and marks of ways of training: no colour of a class, nor of right and wrong.
 WAYS = ((GREY, "D"), (ORANGE, "o"), ("black", "s"))

@@ -1,8 +1,4 @@
-"""Pictures of many photos at once: those behind a confusion matrix, and a map of their features.
-
-The map is a principal component analysis (PCA): Pearson (1901), *On lines and planes of closest fit
-to systems of points in space*, https://doi.org/10.1080/14786440109462720.
-"""
+"""The confusion matrix, and the photos behind it."""
 
 from typing import NamedTuple
 
@@ -10,12 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mobilenet import explain
-from mobilenet.canvas import GREY, WIDEST, class_colour, new_figure, percent
-from mobilenet.lettering import short, width
-from mobilenet.metrics import confusion, cross_entropy
-from mobilenet.photo_figures import JUDGED, in_turn
-from mobilenet.photos import Photos
+from mobilenet.figures.canvas import GREY, new_figure
+from mobilenet.figures.grids import JUDGED
+from mobilenet.figures.lettering import short, width
+from mobilenet.photos.photos import Photos
+from mobilenet.transfer.metrics import confusion, cross_entropy
 
 THUMBNAIL = 0.7  # inches, the smallest that shows well what a photo is of
 SIDES = (1.25, 1.1, 1.0, 0.9, 0.8, THUMBNAIL)  # of the photos in a confusion matrix
@@ -26,16 +21,6 @@ ROOMY_COUNT = 0.6  # inches, of a cell in which a count has a mark, and 0 is wri
 LISTED = 32  # classes, the most of which each count is legible
 BARS = 24  # of mistakes
 MOST = 5  # classes; with more, photos no longer fit
-PINNED = 0.5  # inches, of a photo on the map
-THUMBNAILS = 14  # at most, on the map
-PANEL = 0.66  # the height of the map, in widths
-SHAPES = "os^Dv*P"  # of the dots, a class each
-LOOKS = 42  # of a dot: they and the colours repeat together
-TALLEST = 7  # inches
-STILL = 0.1  # of the spread; if photos move by less in the median, nothing moved
-
-
-# --- What is behind a confusion matrix ---
 
 
 class Row(NamedTuple):
@@ -64,42 +49,25 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
     if len(names) > MOST or not all(fits):
         few = len(names) <= LISTED
         return (_counts if few else _mistakes)(names, table, f"Confusion matrix. {told}.")
-    for side in SIDES:
-        rows = [_row(row, side, least) for row in table]
-        if sum(HEAD + PAD + row.lines * side for row in rows) <= TABLE[1]:
-            break
-    else:
-        most = int((TABLE[1] / len(rows) - HEAD - PAD) / side)
-        rows = [_row(row, side, least, max(1, most)) for row in table]
-    widths = [[_wide(n, row, k, side, least) for k, n in enumerate(counts)]
-              for row, counts in zip(rows, table, strict=True)]  # fmt: skip
+    side, rows, widths = _layout(table, least)
     heights = [HEAD + PAD + row.lines * side for row in rows]
-    size = max(map(sum, widths)), sum(heights)
+    wide, high = max(map(sum, widths)), sum(heights)
     alt = f"Confusion matrix, with photos of each cell. {told}."
-    figure, axes = new_figure(size[0] + 0.85, size[1] + 0.45, alt)
+    figure, axes = new_figure(wide + 0.85, high + 0.45, alt)
     ranks, top = np.argsort(-cross_entropy(p, photos.labels), kind="stable"), 0.0
     for i, row in enumerate(rows):
+        widths[i][table[i].argmax()] += wide - sum(widths[i])  # rows end together
         left = 0.0
-        for k, wide in enumerate(widths[i]):
-            wide += (size[0] - sum(widths[i])) * (k == table[i].argmax())  # rows end together
+        for k in range(len(names)):
             mine = ranks[(photos.labels[ranks] == i) & (guesses[ranks] == k)]
             mine = mine[::-1] if i == k else mine
-            cell = left, top, wide, heights[i]
+            cell = left, top, widths[i][k], heights[i]
             _cell(axes, cell, len(mine), short(names[k], limit, names), i == k)
             shown = mine[: row.lines * row.columns[k]]
-            for n, photo in enumerate(shown):
-                x, y = divmod(n, row.columns[k])[::-1]
-                x, y = left + PAD + x * side, top + HEAD + y * side
-                edges = (x + 0.015, x + side - 0.015, y + side - 0.015, y + 0.015)
-                axes.imshow(photos.images[photo], extent=edges, zorder=2)
-            if len(mine) > len(shown) and wide > ROOMY:
-                more, end = f"+ {len(mine) - len(shown)} more", left + wide - 0.1
-                axes.text(end, top + 0.13, more, fontsize=9, ha="right", va="center")
-            left += wide
+            _fill(axes, cell, photos.images[shown], row.columns[k], side, len(mine) - len(shown))
+            left += widths[i][k]
         top += heights[i]
-    axes.set(
-        xlim=(-0.01, size[0] + 0.01), ylim=(size[1] + 0.01, -0.01), aspect="equal", gid="photo"
-    )
+    axes.set(xlim=(-0.01, wide + 0.01), ylim=(high + 0.01, -0.01), aspect="equal", gid="photo")
     middles = np.cumsum(heights) - np.array(heights) / 2
     said = [short(name, 12, names) for name in names]
     axes.set_yticks(middles, said, rotation=90 * (min(heights) > 1.2), va="center")
@@ -109,6 +77,24 @@ def confusion_photos(photos: Photos, p: np.ndarray) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def _layout(table: np.ndarray, least: list[float]) -> tuple[float, list[Row], list[list[float]]]:
+    """Return the side of a photo, in inches, the largest with which all fit, and for each true
+    class its row and the widths of its cells. With the smallest side some photos may be left out.
+    """
+    for side in SIDES:
+        rows = [_row(counts, side, least) for counts in table]
+        if sum(HEAD + PAD + row.lines * side for row in rows) <= TABLE[1]:
+            break
+    else:
+        most = int((TABLE[1] / len(table) - HEAD - PAD) / side)
+        rows = [_row(counts, side, least, max(1, most)) for counts in table]
+    widths = [
+        [_wide(n, row, k, side, least) for k, n in enumerate(counts)]
+        for row, counts in zip(rows, table, strict=True)
+    ]
+    return side, rows, widths
 
 
 def _row(counts: np.ndarray, side: float, least: list[float], most: int = 99) -> Row:
@@ -144,6 +130,19 @@ def _cell(axes, cell, count: int, name: str, right: bool) -> None:
     ink = {"color": colour, "fontsize": 11, "fontweight": "bold", "va": "center"}
     axes.text(x + PAD + 0.02, y + 0.13, f"{count} {'✓' if right else '✗'}", **ink)
     axes.text(x + PAD + 0.02, y + 0.31, name, fontsize=9, va="center")
+
+
+def _fill(axes, cell, images, columns: int, side: float, hidden: int) -> None:
+    """Draw a cell's photos, so many a line, and how many more are not shown, where that fits."""
+    left, top, wide, _ = cell
+    for n, image in enumerate(images):
+        line, column = divmod(n, columns)
+        x, y = left + PAD + column * side, top + HEAD + line * side
+        edges = (x + 0.015, x + side - 0.015, y + side - 0.015, y + 0.015)
+        axes.imshow(image, extent=edges, zorder=2)
+    if hidden and wide > ROOMY:
+        at = left + wide - 0.1, top + 0.13
+        axes.text(*at, f"+ {hidden} more", fontsize=9, ha="right", va="center")
 
 
 def _counts(names, table: np.ndarray, alt: str) -> Figure:
@@ -185,93 +184,3 @@ def _mistakes(names, table: np.ndarray, alt: str) -> Figure:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.set_title(f"{sum(counts)} of {wrong.sum()} mistakes: what is called what", fontsize=11)
     return figure
-
-
-# --- What training moved ---
-
-
-def feature_map(
-    photos: Photos,
-    before: np.ndarray,
-    after: np.ndarray,
-    names: tuple[str, str] = ("frozen", "fine-tuned"),
-) -> Figure:
-    """Return where photos lie by their features after training, an arrow from where each lay
-    before, on one plane: that along which both sets of features vary most (PCA).
-
-    before, after: features of the photos, (N, C) each. The title says how far the photos moved, as
-    a share of their spread before (root of the mean squared distance to their mean), in the
-    median; below STILL, that almost nothing moved.
-    """
-    points, share = explain.plane(np.concatenate([before, after]))
-    spread = np.sqrt(((before - before.mean(axis=0)) ** 2).sum(axis=1).mean())
-    lengths = np.linalg.norm(np.float64(after) - before, axis=1)
-    moved = float(np.median(lengths) / spread) if spread > 0 else 0.0
-    what = (
-        f"from {names[0]} to {names[1]}, the median photo moves by {percent(moved)} of the spread"
-    )
-    what = f"{'almost nothing moves: ' if moved < STILL else ''}{what}"
-    names_of = photos.class_names
-    said = [short(name, 24 if len(names_of) <= 9 else 12, names_of) for name in names_of]
-    wide = max(map(width, said)) / 72 + 0.75  # inches, of a name in the legend
-    columns = max(1, min(len(said), int(WIDEST / wide)))
-    lines = -(-len(said) // columns) if len(said) <= LOOKS else 0
-    figure, axes = new_figure(
-        WIDEST,
-        min(WIDEST * PANEL + 0.6 + 0.2 * lines, TALLEST),
-        f"{len(photos)} photos on the plane of two principal components, which shows "
-        f"{percent(share)} of the variance; {what}.",
-    )
-    side = PINNED / WIDEST
-    places = _placed(points, side)
-    start, end = places[: len(photos)], places[len(photos) :]
-    dot = 40 if len(photos) <= 100 else 20 if len(photos) <= 1000 else 10
-    rim = dot**0.5 / 2 / 72 / WIDEST
-    arrow = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.0016, "headwidth": 7}
-    arrow |= {"headlength": 8, "headaxislength": 7, "minlength": 0, "alpha": 0.8}
-    marks = []
-    for k in range(len(photos.class_names)):
-        mine, colour = photos.labels == k, class_colour(k)
-        moves = end[mine] - start[mine]
-        length = np.linalg.norm(moves, axis=1, keepdims=True)
-        tips = np.maximum(length - rim, 0) / np.maximum(length, 1e-12) * moves  # to the dot's edge
-        axes.quiver(*start[mine].T, *tips.T, color=colour, **arrow)
-        look = {"color": colour, "marker": SHAPES[k % len(SHAPES)], "linewidths": 0, "alpha": 0.85}
-        marks.append(axes.scatter(*end[mine].T, s=dot, zorder=2.5, **look))
-    for i in _apart(end, in_turn(photos), 1.2 * side):
-        (x, y), colour = end[i], class_colour(photos.labels[i])
-        left, low = x - side / 2, y - side / 2
-        axes.imshow(photos.images[i], extent=(left, left + side, low, low + side), zorder=3)
-        frame = {"fill": False, "edgecolor": colour, "linewidth": 2, "zorder": 4}
-        axes.add_patch(Rectangle((left, low), side, side, **frame))
-    axes.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, PANEL), aspect="equal", gid="photo")
-    axes.spines[:].set_color("#c8c8c8")
-    axes.set_title(what[0].upper() + what[1:], fontsize=11)
-    told = "" if lines else f"; {len(said)} classes, too many for a legend"
-    axes.set_xlabel(f"two principal components, {percent(share)} of the variance{told}")
-    if lines:
-        look = {"ncols": columns, "frameon": False, "markerscale": (60 / dot) ** 0.5}
-        figure.legend(marks, said, loc="outside upper center", **look)
-    return figure
-
-
-def _placed(points: np.ndarray, side: float) -> np.ndarray:
-    """Points (N, 2) moved and scaled alike in both directions into a panel 1 wide and PANEL high,
-    so that a square of this side around each stays inside.
-    """
-    room = np.array([1, PANEL]) - 1.3 * side
-    low, high = points.min(axis=0), points.max(axis=0)
-    scale = max(((high - low) / room).max(), 1e-12)
-    return (points - (low + high) / 2) / scale + np.array([1, PANEL]) / 2
-
-
-def _apart(places: np.ndarray, order: list[int], side: float) -> list[int]:
-    """Of photos at places (N, 2) those to show there, at most THUMBNAILS: in this order each that
-    is `side` away from those before it.
-    """
-    chosen = []
-    for i in order:
-        gaps = np.abs(places[chosen] - places[i]).max(axis=1)
-        if len(chosen) < THUMBNAILS and not (gaps < side).any():
-            chosen.append(i)
-    return chosen

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from mobilenet.canvas import BLUE, GREEN, GREY, ORANGE, RED, WIDEST, new_figure
+from mobilenet.figures.canvas import BLUE, GREEN, GREY, ORANGE, RED, WIDEST, new_figure
 
 # --- What convolution costs ---
 

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from mobilenet import runs
-from mobilenet.canvas import CHOSEN, GREY, WIDEST, new_figure, show, show_table
-from mobilenet.lettering import spelled
-from mobilenet.metrics import History
+from mobilenet.figures.canvas import CHOSEN, GREY, WIDEST, new_figure, show, show_table
+from mobilenet.figures.lettering import spelled
+from mobilenet.transfer import runs
+from mobilenet.transfer.metrics import History
 
 LOSS = "loss (cross-entropy, nats)"
 MARKS = "s^vPX<>d*p"  # of the curves of older runs

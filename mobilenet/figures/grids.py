@@ -11,19 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mobilenet import UserError
-from mobilenet.canvas import (
-    GREEN,
-    GREY,
-    RED,
-    WIDEST,
-    class_colour,
-    new_figure,
-    percent,
-)
-from mobilenet.lettering import short, width
-from mobilenet.metrics import cross_entropy
-from mobilenet.photos import Photos
-from mobilenet.unseen import OwnPhotos
+from mobilenet.explain.own_photos import OwnPhotos
+from mobilenet.figures.canvas import GREEN, GREY, RED, WIDEST, class_colour, new_figure, percent
+from mobilenet.figures.lettering import short, width
+from mobilenet.photos.photos import Photos
+from mobilenet.transfer.metrics import cross_entropy
 
 PHOTO_INCHES = 1.345  # of one photo in a grid, of which six stand side by side
 LINE = 0.17  # inches, the height of a line above a photo
@@ -273,7 +265,7 @@ def grad_cam_rows(
     which stands first and then, grey, under each network's heat.
 
     asked: (N,), the class whose heat and probability are shown. networks: name → heats (N, h, w)
-    from 0 to 1, as `explain.grad_cam` gives them, and p (N, K). The hottest place of each photo is
+    from 0 to 1, as `grad_cam` gives them, and p (N, K). The hottest place of each photo is
     yellow. Mark and frame say whether the network classifies the photo right.
     """
     photos, names = photos.subset(np.arange(min(ROWS, len(photos)))), photos.class_names
@@ -317,8 +309,8 @@ def neighbour_grid(
 ) -> Figure:
     """Return photos, a row for each of the first ROWS chosen ones, and the others most like it.
 
-    chosen: positions in photos. order, similarity: (len(chosen), n), as `explain.neighbours` gives
-    them for the chosen, positions in others and cosines. Frames have the class's colour; a
+    chosen: positions in photos. order, similarity: (len(chosen), n), positions in others and
+    cosines, as `neighbours.neighbours` gives them for the chosen. Frames have the class's colour; a
     neighbour of another class than the photo has a dashed one, a ≠ and its class's name.
     """
     names, chosen = photos.class_names, chosen[:ROWS]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet.canvas import WIDEST, new_figure
+from mobilenet.figures.canvas import WIDEST, new_figure
 
 CHANNELS = 8  # of each map that `channels_plot` shows
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mobilenet.interrupts import held
+from mobilenet.system.guards import held
 
 with held():
     import matplotlib
@@ -37,11 +37,6 @@ def families(own: Sequence[str] = ()) -> list[str]:
     own: those that it is set to; without, those that matplotlib is set to.
     """
     return list(dict.fromkeys([*(own or FontProperties().get_family()), MARKS, *_found]))
-
-
-def printable(name: str) -> str:
-    """A name as any terminal and notebook can show it, in one line."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def spelled(text: str) -> str:

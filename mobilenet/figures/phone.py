@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from mobilenet import quantizing
-from mobilenet.canvas import GREY, ORANGE, WIDEST, new_figure
+from mobilenet.figures.canvas import GREY, ORANGE, WIDEST, new_figure
+from mobilenet.phone import quantizing
 
 BLACK = "#000000"
 TENSOR, CHANNEL = "one scale per tensor", "one scale per channel"

@@ -7,10 +7,10 @@ https://arxiv.org/abs/1706.04599.
 import numpy as np
 from matplotlib.figure import Figure
 
-from mobilenet import explain
-from mobilenet.canvas import CHOSEN, GREY, WIDEST, class_colour, new_figure
-from mobilenet.lettering import short
-from mobilenet.metrics import cross_entropy, probabilities, wilson_interval
+from mobilenet.explain import calibration
+from mobilenet.figures.canvas import CHOSEN, GREY, WIDEST, class_colour, new_figure
+from mobilenet.figures.lettering import short
+from mobilenet.transfer.metrics import cross_entropy, probabilities, wilson_interval
 
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of bins: most are sure
 FEWEST = 10  # photos in a bin, if there are as many
@@ -45,7 +45,7 @@ def reliability_plot(p: np.ndarray, labels: np.ndarray, temperature: float | Non
         intervals = [wilson_interval(*map(int, pair)) for pair in zip(hits, counts, strict=True)]
         reach = np.abs(np.transpose(intervals) - share)
         loss = f"loss {cross_entropy(one, labels).mean():.3f}"
-        error = f"calibration error {explain.reliability(one, labels).error:.3f}"
+        error = f"calibration error {calibration.reliability(one, labels).error:.3f}"
         axes.errorbar(
             middle, share, reach, capsize=4, ms=8, label=f"{way}: {loss}, {error}", **look
         )
@@ -96,7 +96,7 @@ def threshold_plot(p: np.ndarray, positive: np.ndarray, threshold: float, name: 
     p: the probability of `name`, (N,). positive: bool (N,), whether a photo is. Raises UserError
     if none is.
     """
-    found, called = explain.thresholds(p, positive), p >= threshold
+    found, called = calibration.thresholds(p, positive), p >= threshold
     hits, calls, there = (int(some.sum()) for some in (positive & called, called, positive))
     ratios = {"height_ratios": (10, 1, 1), "hspace": 0}
     figure, (axes, *strips) = new_figure(WIDEST, 4.6, "", 3, 1, sharex=True, gridspec_kw=ratios)

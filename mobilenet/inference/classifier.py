@@ -1,6 +1,6 @@
 """The whole classifier: photo in, logits out, with the names of its classes.
 
-What needs no TensorFlow is in `mobilenet.saved`.
+What needs no TensorFlow is in `mobilenet.inference.saved`.
 """
 
 import json
@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, flatbuffer, saved
-from mobilenet.backbone import Backbone
-from mobilenet.elsewhere import adopted
-from mobilenet.engine import keras, tf
-from mobilenet.features import fold
-from mobilenet.files import replacing
-from mobilenet.metrics import probabilities
-from mobilenet.photos import Photos
-from mobilenet.progress import progress
-from mobilenet.saved import DIGITS
-from mobilenet.untrusted import CARD
+from mobilenet import BATCH, UserError
+from mobilenet.inference import saved
+from mobilenet.inference.saved import DIGITS
+from mobilenet.inference.third_party import adopted
+from mobilenet.networks import flatbuffer
+from mobilenet.networks.backbone import Backbone
+from mobilenet.networks.folding import fold
+from mobilenet.networks.mobilenets import scaling
+from mobilenet.photos.photos import Photos
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.files import replacing
+from mobilenet.system.progress import progress
+from mobilenet.system.untrusted import CARD
+from mobilenet.transfer.metrics import probabilities
 
-BATCH = 32
 MOST_SUMS = 50_000  # photos whose digests a card holds: 0.8 MB
 
 Compute = Callable[[np.ndarray], np.ndarray]
@@ -46,7 +48,7 @@ def assemble(backbone: Backbone, trained: Any) -> Any:
             copy.get_layer(layer.name).set_weights(layer.get_weights())
     copy.trainable = False
     photo = keras.Input((backbone.size, backbone.size, 3), name="photo")
-    outputs = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(photo)
+    outputs = scaling()(photo)
     outputs = keras.layers.GlobalAveragePooling2D(name="pool")(copy(outputs, training=False))
     dropout, logits = (trained.get_layer(name) for name in ("dropout", "logits"))
     outputs = keras.layers.Dropout(dropout.rate, name="dropout")(outputs)
@@ -94,7 +96,7 @@ def load(path: Path, classes: Sequence[str] | None = None) -> tuple[Any, tuple[s
     logits.
 
     classes: the names, in the order of its outputs, of a file that has none. A file that others
-    made may be named: `untrusted` says what is looked at first, `elsewhere` what is made of it.
+    made may be named: `untrusted` says what is looked at first, `third_party` what is made of it.
     Raises UserError if it is no such model.
     """
     config, names, ours = saved.checked(path, classes)

@@ -1,7 +1,4 @@
-"""LiteRT, the engine of phones, which also computes here whatever is not trained: no TensorFlow.
-
-It runs what `mobilenet.flatbuffer` and `mobilenet.export` write. A photo is computed by one thread
-alone, others meanwhile by the other cores, so that its results do not depend on what is beside it.
+"""A classifier in a `.tflite` file: photos in, P(class) out, by LiteRT, the engine of phones.
 
 The runtime is C++ and believes what it reads, so the sha256 that `export` put into a file is looked
 at before. That is against damage, not against malice: run files of those whom you trust.
@@ -9,25 +6,24 @@ at before. That is against damage, not against malice: run files of those whom y
 
 import hashlib
 import json
-import os
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, elsewhere_litert
-from mobilenet.naming import named
-from mobilenet.progress import ahead, progress
-from mobilenet.quiet import quiet
+from mobilenet import UserError
+from mobilenet.inference import third_party_litert
+from mobilenet.inference.naming import named
+from mobilenet.system.guards import quiet
+from mobilenet.system.interpreter import opened, rows, runtime, whose_kernels
 
 NAME = "mobilenet"  # of the entry in the file's metadata
 SUM = '"sha256": "{}"'  # in it: of the file with zeros in the place of these digits
 NO_SUM = 64 * "0"
 KINDS = np.uint8, np.float32  # of what a model takes and gives
-One = Callable[[np.ndarray], list[np.ndarray]]  # all results for one photo
 NUMBERS = "size", "multiply_adds", "parameters"
 UNREADABLE = (
     struct.error,
@@ -64,13 +60,13 @@ def load(
     kinds = taken["dtype"], given["dtype"]
     shapes = tuple(taken["shape"]), tuple(given["shape"])
     ours = (kinds, shapes) == (KINDS, ((1, size, size, 3), (1, len(names))))
-    if not ours and "gives" not in card:  # of others, `elsewhere_litert` has looked at it
+    if not ours and "gives" not in card:  # of others, `third_party_litert` has looked at it
         raise UserError(f"{path} takes or gives other than it says: export it again.")
 
     def answer(photo: np.ndarray) -> list[np.ndarray]:
         (row,) = one(photo)
         if "gives" in card:
-            return [elsewhere_litert.probabilities(row, card["gives"], given)]
+            return [third_party_litert.probabilities(row, card["gives"], given)]
         return [row.astype(np.float64)]
 
     def compute(photos: np.ndarray) -> np.ndarray:
@@ -79,89 +75,12 @@ def load(
     return compute, names, size
 
 
-def opened(
-    data: bytes, threads: int = 1, own_kernels: bool = False
-) -> tuple[One, dict[str, Any], list[dict[str, Any]]]:
-    """A model that is ready to compute: a function of one photo that several threads may call, and
-    LiteRT's details of what it takes and of what it gives.
-
-    The function takes (size, size, 3) of any kind of number and gives the results for it, without
-    an axis for the batch. threads: of one photo. own_kernels: without XNNPACK. Raises ValueError or
-    RuntimeError if LiteRT cannot run it, UserError if LiteRT is not installed.
-    """
-    interpreter = runtime()
-    options = {"experimental_op_resolver_type": _without_xnnpack()} if own_kernels else {}
-
-    def make() -> Any:
-        made = interpreter(model_content=data, num_threads=threads, **options)
-        made.allocate_tensors()
-        return made
-
-    with quiet(ValueError, RuntimeError):  # it says once how it computes
-        free = [make()]  # one computes one photo at a time
-    (taken,), given = free[0].get_input_details(), free[0].get_output_details()
-
-    def one(photo: np.ndarray) -> list[np.ndarray]:
-        try:
-            model = free.pop()
-        except IndexError:
-            model = make()
-        model.set_tensor(taken["index"], photo[None].astype(taken["dtype"], copy=False))
-        model.invoke()
-        rows = [model.get_tensor(result["index"])[0] for result in given]
-        free.append(model)
-        return rows
-
-    return one, taken, given
-
-
-def each(one: One, photos: np.ndarray, threads: int | None = None) -> Iterator[list[np.ndarray]]:
-    """What `one` gives for each photo, in their order; threads: at once, by default one a core."""
-    threads = threads or os.cpu_count() or 1
-    return ahead(one, zip(photos, strict=True), threads, threads)
-
-
-def rows(one: One, photos: np.ndarray, length: int, threads: int | None = None) -> np.ndarray:
-    """The one result of each photo, (N, length), while a bar shows how many are done; threads: as
-    in `each`.
-    """
-    found = progress(each(one, photos, threads), len(photos), "Answers")
-    found = [row for (row,) in found]
-    return np.stack(found) if found else np.empty((0, length))
-
-
 def read_card(path: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:
     """What `mobilenet.export` wrote about a model, of JSON values: class_names, size, geometry,
     quantize, multiply_adds, parameters, and what the card of the Keras model says. Of a model of
     others: class_names, size, and what it gives. Raises UserError as `load` does.
     """
     return _read(path, classes)[1]
-
-
-def runtime() -> Any:
-    """LiteRT's class of interpreters. Raises UserError if it is not installed."""
-    try:
-        with quiet(ImportError):
-            from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise UserError(
-            "LiteRT is not installed: install it with `.venv/bin/pip install -r requirements.txt`."
-        ) from error
-    return Interpreter
-
-
-def _without_xnnpack() -> Any:
-    from ai_edge_litert.interpreter import OpResolverType
-
-    return OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-
-
-def whose_kernels(interpreter: Any) -> str:
-    """Whose kernels an interpreter, LiteRT's or TensorFlow's, computes with: "XNNPACK's" if any
-    part of the network was handed to it.
-    """
-    kinds = {one["op_name"] for one in interpreter._get_ops_details()}
-    return "XNNPACK's" if "DELEGATE" in kinds else "LiteRT's own"
 
 
 def told_kernels(path: Path, photos: np.ndarray) -> str:
@@ -181,7 +100,7 @@ def told_kernels(path: Path, photos: np.ndarray) -> str:
 
 
 def _read(path: Path, classes: Sequence[str] | None = None) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of a model and its card, both as they were written; a card of `elsewhere_litert`
+    """The bytes of a model and its card, both as they were written; a card of `third_party_litert`
     for a model of others.
     """
     runtime()
@@ -200,7 +119,7 @@ def _read(path: Path, classes: Sequence[str] | None = None) -> tuple[bytes, dict
         entries = [model.Metadata(i) for i in range(model.MetadataLength())]
         found = [one.Buffer() for one in entries if one.Name() == NAME.encode()]
         if not found:
-            return data, elsewhere_litert.card(path, data, model, classes)
+            return data, third_party_litert.card(path, data, model, classes)
         card = json.loads(model.Buffers(found[0]).DataAsNumpy().tobytes())
     except UserError:
         raise

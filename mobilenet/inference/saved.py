@@ -19,13 +19,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mobilenet import UserError, flatbuffer, litert
-from mobilenet.files import DAMAGE
-from mobilenet.flatbuffer import Unknown
-from mobilenet.metrics import probabilities
-from mobilenet.naming import named
-from mobilenet.photos import Photos
-from mobilenet.untrusted import CARD, WEIGHTS, Refused, check_classifier
+from mobilenet import UserError
+from mobilenet.inference.naming import named
+from mobilenet.networks import flatbuffer
+from mobilenet.networks.flatbuffer import Unknown
+from mobilenet.photos.photos import Photos
+from mobilenet.system import interpreter
+from mobilenet.system.files import DAMAGE
+from mobilenet.system.untrusted import CARD, WEIGHTS, Refused, check_classifier
+from mobilenet.transfer.metrics import probabilities
 
 DIGITS = 16  # of the sha256 of a photo's file that a card keeps
 # What Keras calls the groups of weights in its file; they are counted from the second of a kind.
@@ -232,10 +234,10 @@ def computing(data: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[in
     The function takes uint8 (N, size, size, 3), any N, and gives probabilities, float64 (N, K). A
     photo's have the same bits whatever photos are beside it.
     """
-    one, taken, (given,) = litert.opened(data)
+    one, taken, (given,) = interpreter.opened(data)
     shape, outputs = tuple(map(int, taken["shape"])), int(given["shape"][-1])
 
     def compute(photos: np.ndarray) -> np.ndarray:
-        return probabilities(litert.rows(one, photos, outputs))
+        return probabilities(interpreter.rows(one, photos, outputs))
 
     return compute, shape, outputs

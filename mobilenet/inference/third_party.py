@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError
-from mobilenet.elsewhere_litert import FEWEST_LEVELS
-from mobilenet.engine import keras
-from mobilenet.untrusted import AUGMENTATION, UnknownLayer
+from mobilenet.inference.third_party_litert import FEWEST_LEVELS
+from mobilenet.system.engine import keras
+from mobilenet.system.untrusted import AUGMENTATION, UnknownLayer
 
 CHANGED = {*AUGMENTATION, "Sequential", "TrueDivide", "Subtract"}
 ENDS = {1: "sigmoid"}  # by the number of outputs; else softmax

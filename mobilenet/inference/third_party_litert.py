@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from mobilenet import UserError
-from mobilenet.naming import named
-from mobilenet.phone_labels import read_labels
+from mobilenet.inference.naming import named
+from mobilenet.inference.phone_labels import read_labels
 
 FLOAT32, UINT8 = 0, 3  # of the schema's kinds of numbers
 ADD, DEQUANTIZE, LOGISTIC, MUL, RESHAPE, SOFTMAX, PAD, SUB, DIV, CAST, QUANTIZE = (
@@ -98,7 +98,7 @@ def probabilities(row: np.ndarray, gives: str, given: dict[str, Any]) -> np.ndar
     """Probabilities of the classes, float64 (K,), from what a file gives for a photo; given: the
     runtime's details of its output. One number is of the second of two classes.
     """
-    from mobilenet import metrics
+    from mobilenet.transfer import metrics
 
     row = row.astype(np.float64)
     scale, zero = given["quantization"]

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import cost, networks
-from mobilenet.engine import keras, tf
+from mobilenet.networks import cost, mobilenets
+from mobilenet.system import measuring
+from mobilenet.system.engine import keras, tf
 
 layers = keras.layers
 
@@ -89,7 +90,7 @@ def stack(depth: int, shortcut: bool, size: int = 12, channels: int = 16) -> Any
     inputs = keras.Input((size, size, 1))
     x = layers.Conv2D(channels, 3, padding="same", name="stem")(inputs)
     for i in range(1, depth + 1):
-        x = networks.inverted_residual(x, 3, channels, 1, i, shortcut)
+        x = mobilenets.inverted_residual(x, 3, channels, 1, i, shortcut)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, layers.Dense(4, name="logits")(x))
 
@@ -214,7 +215,7 @@ def seconds_by_kind(
     """Seconds that the layers of each kind take, each layer run alone, for each model.
 
     What calling a layer costs is measured with one number to work on, and taken off each layer,
-    down to 0 at the least. Layers alike are timed once; the medians of `cost.median_seconds`.
+    down to 0 at the least. Layers alike are timed once; the medians of `measuring.median_seconds`.
     Raises UserError as that does. The kinds come in the order of `cost.KINDS`, the others last.
     """
     works, all_keys = {}, []
@@ -233,7 +234,7 @@ def seconds_by_kind(
             keys.append((kind_of(layer, counted), alike))
         all_keys.append(keys)
     nothing = compiled(layers.ReLU(6.0), [(1,)])
-    call, *times = cost.median_seconds([nothing, *works.values()], repeats)
+    call, *times = measuring.median_seconds([nothing, *works.values()], repeats)
     seconds = {key: max(0.0, time - call) for key, time in zip(works, times, strict=True)}
     order = (*cost.KINDS, "BatchNorm", "ReLU6", "other")
     found = [sorted({kind for kind, _ in keys}, key=order.index) for keys in all_keys]

@@ -111,7 +111,7 @@ def _inputs(layer: dict[str, Any]) -> Iterator[str]:
 
 def of_photos(layers: Sequence[Layer]) -> list[Layer]:
     """The layers of a network that takes [-1, 1], behind one that brings photos from 0 to 255
-    there, as `mobilenet.features.preprocess` does.
+    there, as `mobilenets.preprocess` does.
     """
     first, *others = layers
     photo, scale = {"batch_shape": first.config["batch_shape"]}, {"scale": 1 / 127.5, "offset": -1}
@@ -330,11 +330,6 @@ class _File:
             raise Unknown("an input of any size, or more than one")
         index = self._tensor(shape)
         self.graph.inputs, self.tensors[layer.name] = [index], (index, shape)
-
-    def _channels(self, layer: Layer) -> int:
-        """Those of what a layer takes."""
-        before = self.padded.get(layer.inputs[0], layer)
-        return self._taken(before.inputs[0])[1][-1]
 
     def _zeropadding2d(self, layer: Layer) -> None:
         self.padded[layer.name] = layer

@@ -6,7 +6,7 @@ and LiteRT computes it.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +14,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from mobilenet import backbone as backbones
-from mobilenet import flatbuffer, litert
-from mobilenet.files import DAMAGE
-from mobilenet.flatbuffer import Layer
-from mobilenet.untrusted import Refused, check_weights
+from mobilenet.networks import backbone as backbones
+from mobilenet.networks import flatbuffer, pretrained
+from mobilenet.networks.flatbuffer import Layer
+from mobilenet.system import interpreter
+from mobilenet.system.files import DAMAGE
+from mobilenet.system.untrusted import Refused, check_weights
 
 # V2, table 2: expansion t, channels c, blocks n, stride s of the first of them.
 V2_BODY = (
@@ -50,7 +51,7 @@ def on_gpu() -> bool:
 
 def sees_gpu() -> bool:
     """Whether TensorFlow, which is asked, has a GPU."""
-    from mobilenet.engine import tf
+    from mobilenet.system.engine import tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
@@ -79,8 +80,8 @@ def stored(size: int | None = None) -> backbones.Backbone:
     """The backbone as `backbone.load` finds it, by default at its own size, but of its network only
     the weights. Raises what `backbone.load` raises.
     """
-    weights = backbones.find_weights()
-    alpha, default = backbones.DEFAULTS[weights]
+    weights = pretrained.find_weights()
+    alpha, default = pretrained.DEFAULTS[weights]
     size = size or default
     if size < 32:
         return backbones.load(size=size)  # which says it
@@ -89,7 +90,7 @@ def stored(size: int | None = None) -> backbones.Backbone:
             with np.load(backbones.BUNDLED) as file:
                 arrays = [file[name] for name in file.files]
         else:
-            arrays = _published(backbones.weights_file(alpha, size))
+            arrays = _published(pretrained.weights_file(alpha, size))
         backbone = of_weights(alpha, weights, size, arrays)
         frozen_file(backbone, (None,))  # whether they are those of this network
         return backbone
@@ -115,29 +116,15 @@ def _published(path: Path) -> list[np.ndarray]:
         return [layer[name][()] for layer in layers for name in layer.attrs["weight_names"]]
 
 
-def pooling(backbone: backbones.Backbone, on_gpu: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of photos, uint8 (N, size, size, 3), that gives their pooled features, float32
-    (N, channels). on_gpu: by TensorFlow, else by LiteRT.
-    """
-    if not on_gpu:
-        forward = by_litert(backbone, (None,))
-        return lambda photos: forward(photos)[0]
-    from mobilenet.features import pooled
-
-    whole = backbones.load(backbone.alpha, backbone.size, "random")
-    whole.model.set_weights(backbone.model.get_weights())
-    return partial(pooled, whole)
-
-
 def by_litert(backbone: backbones.Backbone, cuts: Sequence[str | None]) -> Pass:
     """The backbone from photos to each cut, float32, by LiteRT: a photo has the same bits whatever
     is beside it, and however many threads compute.
     """
-    one, _, given = litert.opened(frozen_file(backbone, cuts))
+    one, _, given = interpreter.opened(frozen_file(backbone, cuts))
 
     def forward(photos: np.ndarray) -> list[np.ndarray]:
         results = [np.empty((len(photos), *to["shape"][1:]), np.float32) for to in given]
-        for i, rows in enumerate(litert.each(one, photos)):
+        for i, rows in enumerate(interpreter.each(one, photos)):
             for result, row in zip(results, rows, strict=True):
                 result[i] = row
         return results

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mobilenet import UserError
-from mobilenet.engine import keras
-from mobilenet.frozen import V2_BODY, make_divisible
+from mobilenet.networks.frozen import V2_BODY, make_divisible
+from mobilenet.system.engine import keras, tf
 
 layers = keras.layers
 
@@ -152,3 +152,13 @@ def _strides(size: int, total_stride: int) -> Any:
         return stride
 
     return used
+
+
+def preprocess(images: Any) -> Any:
+    """RGB from 0 to 255 to what MobileNet was trained on, float32 in [-1, 1]; any shape."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def scaling() -> Any:
+    """`preprocess` as a Keras layer, for networks that take photos from 0 to 255."""
+    return layers.Rescaling(1 / 127.5, offset=-1, name="scale")

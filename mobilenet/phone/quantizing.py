@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilenet import UserError
-from mobilenet.engine import keras, tf
-from mobilenet.features import fold
-from mobilenet.progress import progress
+from mobilenet import BATCH, UserError
+from mobilenet.networks.folding import fold
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.progress import progress
 
-BATCH = 32
 KINDS = ("depthwise", "pointwise", "other")  # of the layers whose weights are rounded
 
 layers = keras.layers
@@ -223,7 +222,7 @@ def trials(
     """Return what a classifier answers with its kernels rounded: a Trial by (group, per channel,
     bits). Activations and biases are exact.
 
-    model: as `classifier.assemble` and then `features.fold` give it; it stays as it is. photos:
+    model: as `classifier.assemble` and then `folding.fold` give it; it stays as it is. photos:
     uint8 (N, size, size, 3). groups: which of KINDS are rounded together, by a name.
     """
     copy = fold(model)

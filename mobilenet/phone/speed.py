@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from mobilenet import ROOT, UserError
-from mobilenet.command import run
-from mobilenet.progress import progress
+from mobilenet.system.command import run
+from mobilenet.system.progress import progress
 
 TF = ("INTRA", "INTER")  # TensorFlow's threads within an operation, and between operations
 WARM = 3  # photos that are answered before any is timed
@@ -36,7 +36,7 @@ def milliseconds(ways: Sequence[tuple[Path, int]], rounds: int) -> np.ndarray:
         for model, threads in ways:
             worker = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "mobilenet.speed", str(model.resolve()), str(threads)],
+                    [sys.executable, "-m", __spec__.name, str(model.resolve()), str(threads)],
                     cwd=ROOT,
                     env=os.environ | {f"TF_NUM_{part}OP_THREADS": str(threads) for part in TF},
                     stdin=subprocess.PIPE,
@@ -63,12 +63,12 @@ def answer(path: Path, threads: int) -> int:
     Raises UserError if the model cannot be loaded.
     """
     if path.suffix == ".keras":
-        from mobilenet import classifier
+        from mobilenet.inference import classifier
 
         model, _ = classifier.load(path)
         compute, size = classifier.traced(model), model.input_shape[1]
     else:
-        from mobilenet import litert
+        from mobilenet.inference import litert
 
         compute, _, size = litert.load(path, threads)
     photo = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)

@@ -1,9 +1,9 @@
-"""Review of labels: which to doubt, and what was decided, stored in `dataset/corrections.csv`.
+"""Corrections of labels: what was decided about them, stored in `dataset/corrections.csv`.
 
 The file is the user's, in UTF-8, one decision a line: the sha256 of the photo's bytes, its file,
 the class of its folder, and the class decided on, or nothing to leave the photo out. A decision
 belongs to these bytes, whatever the file is called and wherever it is; no photo is changed or
-moved. `photos.load_photos` applies decisions wherever it is called: in the notebooks,
+moved. `loading.load_photos` applies decisions wherever it is called: in the notebooks,
 `mobilenet.gains` and `mobilenet.bench`. `mobilenet.train` reads data sets of others and ignores
 them.
 """
@@ -13,15 +13,13 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mobilenet import ROOT, UserError
-from mobilenet.files import alone, replacing
-
-if TYPE_CHECKING:
-    from mobilenet.photos import Photos
+from mobilenet.photos.photos import Photos
+from mobilenet.system.files import alone, replacing
 
 FILE = ROOT / "dataset" / "corrections.csv"
 NAME = "dataset/corrections.csv"
@@ -39,20 +37,7 @@ class Decision(NamedTuple):
     decided: str
 
 
-def doubts(p: np.ndarray, labels: np.ndarray, count: int = 18) -> np.ndarray:
-    """Return the positions of the `count` photos whose label is doubted most, the most doubted
-    first: int64 (count,), fewer if there are fewer photos.
-
-    p: (N, K), predicted probabilities by a network that has not learned from the photo, as
-    `solver.cross_validate` gives them; labels: int64 (N,). Photos are sorted by the probability of
-    their label, the lowest first, which is the order of the loss, the highest first. It is the
-    "self-confidence" of Northcutt, Jiang and Chuang (2021), *Confident Learning: Estimating
-    Uncertainty in Dataset Labels*, https://arxiv.org/abs/1911.00068.
-    """
-    return np.argsort(p[np.arange(len(labels)), labels], kind="stable")[:count]
-
-
-def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
+def decide(photos: Photos, decisions: Mapping[str, str | None]) -> None:
     """Store decisions, each a file, as in photos.files, → a class name, or None to leave it out.
 
     A new decision replaces an earlier one for the same photo; deciding for the class of the photo's
@@ -61,6 +46,23 @@ def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
     does not exist, for copies of one photo that are decided differently, and if the file cannot be
     read or written.
     """
+    copies = _checked(photos, decisions)
+    with alone(FILE.parent):  # no other process writes between reading and writing
+        before = _read()
+        after = dict(before)
+        for file, label in decisions.items():
+            sha256 = photos.sums[file]
+            if {photos.folder_classes[copy] for copy in copies[sha256]} == {label}:
+                after.pop(sha256, None)
+            else:
+                given = photos.folder_classes[file]
+                after[sha256] = Decision(sha256, file, given, label or "")
+        if after != before:
+            _write(after.values())
+
+
+def _checked(photos: Photos, decisions: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """The files with each sha256, after checking that decisions make sense for these photos."""
     copies = defaultdict(list)
     for file, sha256 in photos.sums.items():
         copies[sha256].append(file)
@@ -75,18 +77,7 @@ def decide(photos: "Photos", decisions: Mapping[str, str | None]) -> None:
         for copy in copies[photos.sums[file]]:
             if decisions.get(copy, label) != label:
                 raise UserError(f"{file!r} and {copy!r} are one photo: decide the same for both.")
-    with alone(FILE.parent):  # no other process writes between reading and writing
-        before = _read()
-        after = dict(before)
-        for file, label in decisions.items():
-            sha256 = photos.sums[file]
-            if {photos.folder_classes[copy] for copy in copies[sha256]} == {label}:
-                after.pop(sha256, None)
-            else:
-                given = photos.folder_classes[file]
-                after[sha256] = Decision(sha256, file, given, label or "")
-        if after != before:
-            _write(after.values())
+    return copies
 
 
 def apply(sums: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:

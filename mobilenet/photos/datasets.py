@@ -19,13 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenet import UserError, duplicates, folders, layouts, metrics, tables
-from mobilenet.decoding import hash_and_read, read_content, why_not
-from mobilenet.files import DAMAGE
-from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
-from mobilenet.layouts import PARTS, Labelled, Photo
-from mobilenet.photos import FEWEST, Photos, hold_out_val, ordered, split, why_few
-from mobilenet.progress import progress
+from mobilenet import UserError
+from mobilenet.photos import duplicates, folders, layouts, splits, tables
+from mobilenet.photos.decoding import hash_and_read, read_content, why_not
+from mobilenet.photos.folders import FOLDER, HIDDEN, NO_FILE, Found, is_hidden
+from mobilenet.photos.layouts import SPLITS, Labelled, Photo
+from mobilenet.photos.loading import FEWEST, why_few
+from mobilenet.photos.photos import Photos, ordered
+from mobilenet.photos.splits import hold_out_val, split
+from mobilenet.system.files import DAMAGE
+from mobilenet.system.progress import progress
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 # Photos hardly compress: a file that unpacks to more bytes than this was made to fill a memory.
@@ -87,7 +90,7 @@ def joined(parts: dict[str, Photos]) -> Photos:
 def _cifar10(size: int) -> dict[str, Photos]:
     from PIL import Image
 
-    from mobilenet.engine import keras
+    from mobilenet.system.engine import keras
 
     try:
         both = keras.datasets.cifar10.load_data()
@@ -176,17 +179,17 @@ def _read(source: Path, size: int, known: Sequence[str] = ()) -> dict[str, Photo
             f"The data {str(source)!r} is no folder or whole tar file of photos: name another."
         ) from error
     labelled = layouts.labelled(what, found, _content, known)
-    parts = [part for part in ("", *PARTS) if any(photo.part == part for photo in labelled.photos)]
+    parts = [part for part in ("", *SPLITS) if any(photo.part == part for photo in labelled.photos)]
     least = 0 if known else FEWEST
     decoded = {part or "all": _decode(part, labelled, size, least) for part in parts}
-    return _with_twins({part: photos for part, photos in decoded.items() if len(photos)})
+    return _with_duplicates({part: photos for part, photos in decoded.items() if len(photos)})
 
 
 def _content(one: Found | Photo) -> bytes:
     return one.at.getvalue() if isinstance(one.at, io.BytesIO) else read_content(Path(one.at))
 
 
-def _with_twins(parts: dict[str, Photos]) -> dict[str, Photos]:
+def _with_duplicates(parts: dict[str, Photos]) -> dict[str, Photos]:
     """The same photos, and which of them show the same picture, in whatever part."""
     files = [f"{part}/{file}" for part, photos in parts.items() for file in photos.files]
     images = [image for photos in parts.values() for image in photos.images]
@@ -243,16 +246,18 @@ def describe(parts: dict[str, Photos]) -> str:
     """How many photos each part holds, how the folder was read, which files were left out and why,
     and which test photos show the same picture as one of the others (ten by name).
     """
-    lines = [", ".join(f"{part} {len(parts[part])}" for part in PARTS) + " photos."]
+    lines = [", ".join(f"{part} {len(parts[part])}" for part in SPLITS) + " photos."]
     lines += parts["test"].said
     counts = sum(np.bincount(of.labels, minlength=len(of.class_names)) for of in parts.values())
-    if said := metrics.imbalance(parts["test"].class_names, counts):
+    if said := splits.imbalance(parts["test"].class_names, counts):
         lines.append(said)
-    lines += left_out_of(parts[part] for part in PARTS)
+    lines += left_out_of(parts[part] for part in SPLITS)
     lines += duplicates.words(
-        sum(file in parts[part].frames for part in PARTS for file in parts[part].files)
+        sum(file in parts[part].frames for part in SPLITS for file in parts[part].files)
     )
-    learned = {parts[part].duplicates.get(file) for part in PARTS[:2] for file in parts[part].files}
+    learned = {
+        parts[part].duplicates.get(file) for part in SPLITS[:2] for file in parts[part].files
+    }
     test = parts["test"]
     known = [file for file in test.files if test.duplicates.get(file, "") in learned]
     if known:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from mobilenet.progress import progress
+from mobilenet.system.progress import progress
 
 BITS = 128
 FARTHEST = 15  # bits that may differ

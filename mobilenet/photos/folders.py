@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilenet import UserError
-from mobilenet.decoding import NO_PHOTO, reason_of, why_not
+from mobilenet.photos.decoding import NO_PHOTO, reason_of, why_not
 
 HIDDEN, FOLDER = "hidden", "a folder"  # why something that is found is no file to speak of
 NO_FILE = f"{NO_PHOTO} but a link, a pipe, a socket or a device"
 LEFT = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # by archivers and Windows
-PARTS = ("train", "val", "test")  # of a split
+SPLITS = ("train", "val", "test")  # of a split
 CALLED = re.compile(
     r"(?:(?:images?|photos?|data|dataset|set)[ _-]?)?"
     r"(?:(train(?:ing)?)|(val(?:id(?:ation)?)?)|(test(?:ing)?))"
@@ -48,7 +48,7 @@ def is_hidden(name: str) -> bool:
 def part_called(name: str) -> str:
     """The part of a split that a folder of this name is, as "val" for Validation_set, or ""."""
     called = CALLED.fullmatch(name)
-    return PARTS[called.lastindex - 1] if called else ""
+    return SPLITS[called.lastindex - 1] if called else ""
 
 
 def is_meant(why: str) -> bool:
@@ -177,3 +177,28 @@ def in_words(left_out: Sequence[tuple[str, str]], hidden: int) -> list[str]:
     if said := beside(left_out, hidden):
         lines.append(said)
     return lines
+
+
+class Inputs(NamedTuple):
+    """What files and folders mean. photos: in their order; a folder without any stands for itself,
+    so that it is named among what cannot be read. left_out: (file, reason) for what else is in the
+    folders, but for hidden files, which are counted.
+    """
+
+    photos: list[Path]
+    left_out: list[tuple[Path, str]]
+    hidden: int
+
+
+def find(paths: list[Path]) -> Inputs:
+    """What these files and folders mean. Raises UserError if a folder cannot be read."""
+    photos, left_out, hidden = [], [], 0
+    for path in paths:
+        below = list(walk(path)) if path.is_dir() else []
+        photos += [path / one.path for one in below if not one.why]
+        if not any(is_meant(one.why) for one in below):
+            photos.append(path)
+        hidden += sum(one.why == HIDDEN for one in below)
+        kinds = ("", HIDDEN, FOLDER)
+        left_out += [(path / one.path, one.why) for one in below if one.why not in kinds]
+    return Inputs(photos, left_out, hidden)

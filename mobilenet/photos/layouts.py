@@ -10,12 +10,14 @@ Here are paths alone, of a folder or of a tar file; nothing is opened but a tabl
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mobilenet import UserError, tables
-from mobilenet.decoding import NO_PHOTO
-from mobilenet.folders import FOLDER, HIDDEN, PARTS, Found, is_meant, part_called, told
+from mobilenet import UserError
+from mobilenet.photos import tables
+from mobilenet.photos.decoding import NO_PHOTO
+from mobilenet.photos.folders import FOLDER, HIDDEN, SPLITS, Found, is_meant, part_called, told
+from mobilenet.system.command import printable
 
 HOMELESS = "it lies in no class folder"
 
@@ -77,7 +79,7 @@ class Layout(NamedTuple):
             said.append(f"The photos are in {self.base}, the only folder with photos.")
         if self.parts:
             named = {part: f"{name}/" for name, part in self.parts.items()}
-            *some, last = (named[part] for part in PARTS if part in named)
+            *some, last = (named[part] for part in SPLITS if part in named)
             val = "" if "val" in named else f"; the val part is taken from {named['train']}"
             of = " of each class" if self.within else ""
             said.append(f"The split is the one given: {', '.join(some)} and {last}{of}{val}.")
@@ -158,7 +160,7 @@ def lay_out(
         raise UserError(
             f"{what} holds {others[0]!r} beside {trains[0]}/: name it val or test, or move it away."
         )
-    for part in PARTS:
+    for part in SPLITS:
         same = [name for name in parts if parts[name] == part]
         if len(same) > 1:
             raise UserError(f"{what} holds both {same[0]}/ and {same[1]}/: move one of them away.")
@@ -249,7 +251,7 @@ def _why_no_classes(folders: list[str], names: list[str], table: tables.Table | 
     """What is wrong with fewer than two classes. folders: that are there; names: of classes."""
     there = f"one class folder, {folders[0]!r}" if folders else "no class folders"
     if table and table.classes:
-        shown = tables.shown_path(table.path)
+        shown = printable(table.path)
         return f"{there}, and {shown} names one class, {names[0]!r}: two are needed."
     if table:
         return f"{there}, and {table.said}"
@@ -271,7 +273,7 @@ def labelled(
     classes of a model; then one class is enough, and so is a part of a split. Raises UserError if
     there are no two classes, if a split is given in part, and if a table is no good.
     """
-    layout = lay_out(what, folders_in(found), known)
+    layout, least = lay_out(what, folders_in(found), known), 1 if known else 2
     hidden = sum(one.why == HIDDEN for one in found)
     beside = [(one.path, one.why) for one in found if one.why.startswith(NO_PHOTO)]
     meant = [one for one in found if is_meant(one.why)]
@@ -279,29 +281,22 @@ def labelled(
         _check_whole(what, layout, meant)
     classes = {one.path: place for one in meant if (place := layout.place(one.path))}
     names, said, homeless, depth = layout.names, layout.said(), HOMELESS, layout.depth
-    table = None
     held = {name for _, name in classes.values()}
     # Folders called train and test are no classes, whatever is in them.
     unlike = not layout.parts and len(held) > 1 and all(map(part_called, held))
-    if len(held) < (1 if known else 2) or unlike:
-        table = tables.find(what, found, read)
-        if table and table.classes:
-            classes = {path: (table.parts.get(path, ""), n) for path, n in table.classes.items()}
-            names, said, depth = sorted(set(table.classes.values())), (table.said,), 0
-            homeless = "the table of classes does not name it"
-            beside = [(path, why) for path, why in beside if path != table.path]
-            beside = table.left_out + beside
-        elif unlike:
-            deep = any(path[len(layout.base) :].count("/") > 1 for path in classes)
-            raise UserError(f"{what} holds {_why_no_split(held, deep, table, bool(known))}")
-    else:
-        if unused := [path for path, _ in beside if tables.is_table_of_classes(path)]:
-            are = "is" if len(unused) == 1 else "are"
-            said = (*said, f"The folders name the classes; {told(unused)} {are} not used.")
-        if not layout.parts and (two := _parts_unused(layout, classes)):
-            why = f"{two} are not in each class folder, or not alone there"
-            said = (*said, f"No split is given: {why}.")
-    if len(names) < (1 if known else 2):
+    by_folder = len(held) >= least and not unlike
+    table = None if by_folder else tables.find(what, found, read)
+    if by_folder:
+        said = (*said, *_unused(layout, classes, beside))
+    elif table and table.classes:
+        classes = {path: (table.parts.get(path, ""), n) for path, n in table.classes.items()}
+        names, said, depth = sorted(set(table.classes.values())), (table.said,), 0
+        homeless = "the table of classes does not name it"
+        beside = table.left_out + [(path, why) for path, why in beside if path != table.path]
+    elif unlike:
+        deep = any(path[len(layout.base) :].count("/") > 1 for path in classes)
+        raise UserError(f"{what} holds {_why_no_split(held, deep, table, bool(known))}")
+    if len(names) < least:
         raise UserError(f"{what} holds {_why_no_classes(layout.names, names, table)}")
     listed = {path for path, _ in beside}
     photos, left_out = [], []
@@ -312,3 +307,14 @@ def labelled(
         elif path not in listed:
             left_out.append((path, why or homeless))
     return Labelled(photos, names, left_out + beside, hidden, said, depth)
+
+
+def _unused(
+    layout: Layout, classes: dict[str, tuple[str, str]], beside: list[tuple[str, str]]
+) -> Iterator[str]:
+    """Sentences on what is there and does not count where the folders name the classes."""
+    if unused := [path for path, _ in beside if tables.is_table_of_classes(path)]:
+        are = "is" if len(unused) == 1 else "are"
+        yield f"The folders name the classes; {told(unused)} {are} not used."
+    if not layout.parts and (two := _parts_unused(layout, classes)):
+        yield f"No split is given: {two} are not in each class folder, or not alone there."

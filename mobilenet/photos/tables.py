@@ -15,14 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mobilenet import UserError
-from mobilenet.decoding import reason_of, why_not
-from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, PARTS, Found, is_meant, part_called
+from mobilenet.photos.decoding import reason_of, why_not
+from mobilenet.photos.folders import FOLDER, HIDDEN, NO_FILE, SPLITS, Found, is_meant, part_called
+from mobilenet.system.command import printable
 
 SUFFIXES = (".csv", ".tsv")
 FILES = {"file", "filename", "file_name", "filepath", "path", "name", "id"}
 FILES |= {"image", "image_id", "image_name", "img", "photo"}
 CLASSES = {"label", "class", "category", "labels", "classes", "class_name", "target"}
-SPLITS = {"split", "set", "subset", "part", "partition"}
+SPLIT_COLUMNS = {"split", "set", "subset", "part", "partition"}
 DELIMITERS = ",;\t"  # or "|", if none of these is in the first line
 
 Finder = Callable[[str], set[str]]
@@ -78,7 +79,7 @@ def find(what: str, found: Sequence[Found], read: Callable[[Found], bytes]) -> T
             elif is_called_labels(one.path) or _has_header(text):
                 others.append(Table(one.path, {}, {}, [], rows))
         elif plain and is_called_labels(one.path):
-            why = f"{shown_path(one.path)} is not read: save it as labels.csv."
+            why = f"{printable(one.path)} is not read: save it as labels.csv."
             others.append(Table(one.path, {}, {}, [], why))
     called = [path for path in tables if is_called_labels(path)]
     if len(tables) > 1 and len(called) != 1:
@@ -104,10 +105,6 @@ def _has_header(text: str) -> bool:
 def is_table_of_classes(path: str) -> bool:
     """Whether a file is meant as the table of classes, by its name."""
     return is_called_labels(path) and path.lower().endswith(SUFFIXES)
-
-
-def shown_path(path: str) -> str:
-    return path if path.isprintable() else ascii(path)
 
 
 def _text(content: bytes) -> tuple[str, bool]:
@@ -155,7 +152,39 @@ def _loosely(name: str) -> str:
 
 def _rows(path: str, text: str, exact: Finder, loose: Finder) -> _Rows | str:
     """The rows of a table that names photos, without its header; else why it names none."""
-    shown = shown_path(path)
+    rows = _cells(path, text)
+    if isinstance(rows, str):
+        return rows
+
+    def names_photos(cell: str) -> bool:
+        return bool(exact(cell) or loose(cell))
+
+    columns, header = range(len(rows[0])), [cell.lower() for cell in rows[0]]
+    hits = [sum(names_photos(row[k]) for row in rows) for k in columns]
+    named = [k for k in columns if header[k] in FILES and hits[k]]
+    file = max(named or columns, key=hits.__getitem__)
+    if not hits[file]:
+        return _why_no_photo(printable(path), rows, header)
+    labels = [k for k in columns if header[k] in CLASSES and k != file]
+    # A row that names a photo is no header, be the photo there or not.
+    if named or labels or (why_not(rows[0][file]) and not names_photos(rows[0][file])):
+        rows = rows[1:]
+    splits = [k for k in columns if header[k] in SPLIT_COLUMNS and k not in (file, *labels)]
+    splits = [k for k in splits if any(part_called(row[k]) for row in rows)]
+    if not labels:
+        labels = [k for k in columns if k not in (file, *splits)]
+        labels = [k for k in labels if len(columns) == 2 or _groups(rows, k)]
+    if len(labels) != 1:
+        raise UserError(
+            f"{path!r} does not say which of its columns is the class: write class above it, and "
+            "above no other."
+        )
+    return _Rows(rows, file, labels[0], (splits[0], header[splits[0]]) if splits else None)
+
+
+def _cells(path: str, text: str) -> list[list[str]] | str:
+    """The rows of a table, all of one width, of two columns or more; else why there are none."""
+    shown = printable(path)
     if sep := re.match(r"sep=([,;\t|])\r?\n", text, re.IGNORECASE):  # Excel's
         text = text[sep.end() :]
     first = text.split("\n", 1)[0]
@@ -175,38 +204,18 @@ def _rows(path: str, text: str, exact: Finder, loose: Finder) -> _Rows | str:
     if width < 2:
         has = "is one column" if rows else "is empty"
         return f"{shown} {has}: write a line for each photo, with the columns file and class."
-    rows = [row + [""] * (width - len(row)) for row in rows]
+    return [row + [""] * (width - len(row)) for row in rows]
 
-    def find_photos(cell: str) -> set[str]:
-        return exact(cell) or loose(cell)
 
-    hits = [sum(bool(find_photos(row[k])) for row in rows) for k in range(width)]
-    header = [cell.lower() for cell in rows[0]]
-    named = [k for k in range(width) if header[k] in FILES and hits[k]]
-    file = max(named or range(width), key=hits.__getitem__)
-    if not hits[file]:
-        headed = [k for k in range(width) if header[k] in FILES]
-        start = bool(headed) or any(cell in CLASSES for cell in header)
-        if start and len(rows) == 1:
-            return f"{shown} is a header alone: write a line for each photo below it."
-        like = [k for k in range(width) if is_meant(why_not(rows[start][k]))]
-        cell = rows[start][(headed or like or [0])[0]]
-        return f"{shown} names no file that is there: its first is {cell!r}."
-    labels = [k for k in range(width) if header[k] in CLASSES and k != file]
-    # A row that names a photo is no header, be the photo there or not.
-    if named or labels or (why_not(rows[0][file]) and not find_photos(rows[0][file])):
-        rows = rows[1:]
-    splits = [k for k in range(width) if header[k] in SPLITS and k not in (file, *labels)]
-    splits = [k for k in splits if any(part_called(row[k]) for row in rows)]
-    if not labels:
-        labels = [k for k in range(width) if k not in (file, *splits)]
-        labels = [k for k in labels if width == 2 or _groups(rows, k)]
-    if len(labels) != 1:
-        raise UserError(
-            f"{path!r} does not say which of its columns is the class: write class above it, and "
-            "above no other."
-        )
-    return _Rows(rows, file, labels[0], (splits[0], header[splits[0]]) if splits else None)
+def _why_no_photo(shown: str, rows: list[list[str]], header: list[str]) -> str:
+    """What is wrong with a table none of whose cells names a photo that is there."""
+    headed = [k for k, cell in enumerate(header) if cell in FILES]
+    start = bool(headed) or any(cell in CLASSES for cell in header)
+    if start and len(rows) == 1:
+        return f"{shown} is a header alone: write a line for each photo below it."
+    like = [k for k, cell in enumerate(rows[start]) if is_meant(why_not(cell))]
+    cell = rows[start][(headed or like or [0])[0]]
+    return f"{shown} names no file that is there: its first is {cell!r}."
 
 
 def _groups(rows: list[list[str]], k: int) -> bool:
@@ -225,40 +234,59 @@ def _is_number(cell: str) -> bool:
 
 
 def _table(path: str, table: _Rows, exact: Finder, loose: Finder, western: bool) -> Table:
-    classes, parts, left_out, shown = {}, {}, {}, shown_path(path)
-    named = {photo for row in table.rows for photo in exact(row[table.file])}
-    other = 0
-    for number, row in enumerate(table.rows, 1):
-        cell, name = row[table.file], row[table.label]
-        some = exact(cell)
-        if not some:  # what another row names just so is not meant here
-            some = loose(cell) - named
-            other += len(some) == 1
-        if len(some) != 1:
-            there = f"{len(some)} photos are called so" if some else "no photo is called so"
-            left_out[cell or f"row {number}"] = f"{shown} names it, and {there}"
+    """What a table says of the photos that are there."""
+    shown, classes, cells, left_out = printable(path), {}, {}, {}
+    matched, differ = _matched(table, exact, loose)
+    for photo, mine in matched.items():
+        if isinstance(mine, str):
+            left_out[photo] = f"{shown} names it, and {mine}"
             continue
-        (photo,) = some
-        if not name:
+        names = {row[table.label] for row in mine}
+        splits = {row[table.split[0]] for row in mine} if table.split else {""}
+        if "" in names:
             left_out[photo] = f"{shown} gives it no class"
-        elif classes.setdefault(photo, name) != name:
+        elif len(names) > 1:
             left_out[photo] = f"{shown} gives it two classes"
-        elif table.split and parts.setdefault(photo, row[table.split[0]]) != row[table.split[0]]:
+        elif len(splits) > 1:
             left_out[photo] = f"{shown} gives it two parts of the split"
-    classes = {photo: name for photo, name in classes.items() if photo not in left_out}
+        else:
+            (classes[photo],), (cells[photo],) = names, splits
     if not classes:
         return Table(path, {}, {}, [], f"{shown} gives no photo one class: mend its column.")
-    parts = {photo: parts[photo] for photo in classes if photo in parts}
-    said = [f"The classes are those in {shown}"]
+    parts, said = {}, [f"The classes are those in {shown}"]
     if table.split:
-        parts, about = _parts(parts, table.split[1])
+        parts, about = _parts(cells, table.split[1])
         said.append(about)
     if western:
         said.append("it is not UTF-8, and was read as Western text (cp1252)")
-    if other:
-        names = "1 name in it differs" if other == 1 else f"{other} names in it differ"
+    if differ:
+        names = "1 name in it differs" if differ == 1 else f"{differ} names in it differ"
         said.append(f"{names} from what is there in case, suffix or spelling")
     return Table(path, classes, parts, list(left_out.items()), f"{'; '.join(said)}.")
+
+
+def _matched(
+    table: _Rows, exact: Finder, loose: Finder
+) -> tuple[dict[str, list[list[str]] | str], int]:
+    """The rows of each photo, or, of what is no one photo, the reason; in the table's order. And
+    how many rows name theirs in another spelling.
+    """
+    matched, differ = {}, 0
+    named = {photo for row in table.rows for photo in exact(row[table.file])}
+    for number, row in enumerate(table.rows, 1):
+        cell = row[table.file]
+        some = exact(cell)
+        if not some:  # what another row names just so is not meant here
+            some = loose(cell) - named
+            differ += len(some) == 1
+        if len(some) == 1:
+            (photo,) = some
+            before = matched.get(photo)
+            matched[photo] = [*before, row] if isinstance(before, list) else [row]
+        else:
+            why = f"{len(some)} photos are called so" if some else "no photo is called so"
+            matched[cell or f"row {number}"] = why
+    return matched, differ
 
 
 def _parts(cells: dict[str, str], column: str) -> tuple[dict[str, str], str]:
@@ -269,6 +297,6 @@ def _parts(cells: dict[str, str], column: str) -> tuple[dict[str, str], str]:
         return {}, f"its column {column!r} is not used, for {odd[0]!r} is no part of a split"
     if missing:
         return {}, f"its column {column!r} is not used, for it names no {missing[0]} photo"
-    *some, last = (part for part in PARTS if part in parts.values())
+    *some, last = (part for part in SPLITS if part in parts.values())
     val = "" if "val" in some else ", and val is taken from train"
     return parts, f"the split is that of its column {column!r}, {', '.join(some)} and {last}{val}"

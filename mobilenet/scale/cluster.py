@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -30,12 +30,15 @@ from typing import Any
 
 import numpy as np
 
-from mobilenet import ROOT, UserError, frozen, parts
-from mobilenet import predict as prediction
-from mobilenet.parts import Chunk
+from mobilenet import BATCH, ROOT, UserError
+from mobilenet.inference import prediction
+from mobilenet.networks import frozen
+from mobilenet.scale import extraction, parts
+from mobilenet.scale.chunking import Chunk
+from mobilenet.system.guards import quiet
 
 ROUND = 2048  # chunks for each machine, half a million photos, for which the network is loaded once
-ROW = 8 * prediction.BATCH  # photos of a row of `predict`
+ROW = 8 * BATCH  # photos of a row of `predict`
 SHARE = 0.6  # of the memory of the smallest machine
 SECONDS = 5  # within which a cluster answers
 
@@ -67,10 +70,11 @@ def connected(address: str) -> Iterator[None]:
     where, ray = _address(address), _ray()
     lost = threading.Event()
     ended = threading.Event()
-    with _last_word(where), _quiet():
+    watcher = threading.Thread(target=_watch, args=(ray, where, ended, lost), daemon=True)
+    with _last_word(where), _silenced():
         try:
             _connect(ray, where)
-            threading.Thread(target=_watch, args=(ray, where, ended, lost), daemon=True).start()
+            watcher.start()
             yield
         except KeyboardInterrupt:
             if lost.is_set():
@@ -80,6 +84,8 @@ def connected(address: str) -> Iterator[None]:
             raise _gone(where) if lost.is_set() else _failed(error) from error
         finally:
             ended.set()
+            if watcher.is_alive():  # Ray ends a process whose thread asks it for something later
+                watcher.join(SECONDS)  # no longer: it may wait for a cluster that is lost
             ray.shutdown()
 
 
@@ -164,23 +170,15 @@ def _connect(ray: Any, address: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Let only what Python itself prints reach standard error: Ray's C++ side writes there, too."""
-    sys.stderr.flush()
-    stderr, said = sys.stderr, os.dup(2)
+def _silenced() -> Iterator[None]:
+    """Keep Ray's own log and what its C++ side writes to standard error away."""
     level = logging.root.manager.disable
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
     logging.disable(logging.CRITICAL)
     try:
-        with open(said, "w", 1, closefd=False, errors="backslashreplace") as sys.stderr:
+        with quiet(UserError, OSError, streams=[2]):  # which a command puts in words
             yield
     finally:
-        sys.stderr = stderr
         logging.disable(level)
-        os.dup2(said, 2)
-        os.close(said)
 
 
 def _watch(ray: Any, address: str, ended: threading.Event, lost: threading.Event) -> None:
@@ -234,11 +232,15 @@ def _stream(
             num_gpus=1 if gpus else 0,
             memory=0 if gpus else int(SHARE * memory),
         )
-        for answer in data.iter_rows():
-            result = pickle.loads(answer["row"])
-            if isinstance(result, UserError):
-                raise result
-            yield result
+        # Without fetching ahead, since the thread that would do it goes on after `ray.shutdown`.
+        answers = data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        with closing(iter(answers)) as batches:
+            for batch in batches:
+                for answer in batch["row"].to_pylist():
+                    result = pickle.loads(answer)
+                    if isinstance(result, UserError):
+                        raise result
+                    yield result
 
 
 def _machines(ray: Any) -> tuple[list[dict[str, float]], int]:
@@ -275,7 +277,7 @@ def compute(
     backbone: Any, folder: Path, out: Path, chunks: Iterator[Chunk], on_gpu: bool
 ) -> Iterator[None]:
     """Compute and write chunks on the cluster that this process is `connected` to: one item for
-    each photo that is done with, as `mobilenet.extract.here` gives.
+    each photo that is done with, as `extraction.here` gives.
     """
     ray = _ray()
     folder, out = folder.resolve(), out.resolve()
@@ -306,7 +308,7 @@ class _Features:
             and here["backbone"]["fingerprint"] == card["fingerprint"]
         )
         self.size, self.out = card["size"], out
-        self.pooled = frozen.pooling(backbone, on_gpu) if self.same else None
+        self.pooled = extraction.pooling(backbone, on_gpu) if self.same else None
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         chunk, found = pickle.loads(row["row"])
@@ -334,9 +336,8 @@ def predict(
     in the same order.
     """
     ray = _ray()
-    _, names, size = prediction.answers(
-        model, classes
-    )  # here, where it is said what is wrong with it
+    # Here, where it is said what is wrong with it.
+    _, names, size = prediction.answers(model, classes)
     made = [ray.put(model.read_bytes())], model.suffix, classes
     starts = range(0, len(paths), ROW)
     rows = ([str(path.absolute()) for path in paths[start : start + ROW]] for start in starts)
@@ -371,7 +372,7 @@ class _Answers:
             file = Path(folder, f"model{suffix}")
             file.write_bytes(_ray().get(content[0]))
             if on_gpu:
-                from mobilenet import classifier
+                from mobilenet.inference import classifier
 
                 model, _ = classifier.load(file, classes)
                 self.compute, self.size = classifier.traced(model), model.input_shape[1]
@@ -383,8 +384,8 @@ class _Answers:
         errors = pickle.loads(row["row"])
         photos = np.frombuffer(row["photos"], np.uint8).reshape(-1, self.size, self.size, 3)
         results, at = [], 0
-        for start in range(0, len(errors), prediction.BATCH):  # as where there is no cluster
-            batch = errors[start : start + prediction.BATCH]
+        for start in range(0, len(errors), BATCH):  # as where there is no cluster
+            batch = errors[start : start + BATCH]
             good = batch.count("")
             answers = iter(self.compute(photos[at : at + good]).tolist() if good else [])
             results += [error or next(answers) for error in batch]

@@ -22,8 +22,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from mobilenet import BUILD
-from mobilenet.files import DAMAGE, replacing
-from mobilenet.progress import progress
+from mobilenet.system.files import DAMAGE, replacing
+from mobilenet.system.progress import progress
 
 FOLDER = BUILD / "cache"
 LIMIT = 4_000_000_000  # bytes; above it the files not in use and not asked for longest are removed

@@ -4,15 +4,11 @@ import argparse
 import errno
 import math
 import os
-import platform
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from mobilenet import UserError
-
-VECTORS = "avx", "fma", "amx"  # flags that begin so decide how fast a processor multiplies
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,24 +39,6 @@ def number(kind: type, least: float, most: float) -> Callable[[str], Any]:
     return read
 
 
-def machine() -> dict[str, Any]:
-    """What a measured time was measured on: processor, those of its flags that decide how fast it
-    multiplies, cores, version of Python.
-    """
-    info, processor, flags = Path("/proc/cpuinfo"), "", []
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
-        processor = "".join(names[:1]).strip()
-        flags = [line.split(":", 1)[1] for line in lines if line.startswith("flags")]
-    return {
-        "processor": processor or platform.processor() or platform.machine(),
-        "flags": [flag for flag in "".join(flags[:1]).split() if flag.startswith(VECTORS)],
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-
-
 def run(work: Callable[[], int]) -> int:
     """Do a command's work; returns its exit status, 1 if it stopped at an error."""
     # A name that is no valid text, or a terminal that is not UTF-8, shall not stop the command.
@@ -69,7 +47,8 @@ def run(work: Callable[[], int]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = work()
-        sys.stdout.flush()  # here, where an error can still be said
+        if sys.stdout is not None:  # a process may have none
+            sys.stdout.flush()  # here, where an error can still be said
         return code
     except BrokenPipeError:  # the reader, `head` perhaps, has had enough
         _drop_output()
@@ -90,4 +69,11 @@ def run(work: Callable[[], int]) -> int:
 
 def _drop_output() -> None:
     """Send what is left in the buffer nowhere, else Python complains about it when it exits."""
+    if sys.stdout is None:
+        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(text: object) -> str:
+    """A text in one line, with no code in it that a terminal or a notebook would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

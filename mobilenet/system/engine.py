@@ -1,6 +1,6 @@
 """TensorFlow and Keras, imported once and without the chatter they print on the way.
 
-    from mobilenet.engine import keras, tf
+    from mobilenet.system.engine import keras, tf
 
 TensorFlow's C++ side writes to file descriptor 2 before its own log level counts, so the
 descriptor is put aside while it loads; what it said is shown if the import fails. An interrupt
@@ -8,11 +8,9 @@ waits until both are loaded.
 """
 
 import os
-import sys
-import tempfile
 
 from mobilenet import from_root
-from mobilenet.interrupts import held
+from mobilenet.system.guards import held, quiet
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # TensorFlow 2.21 turns oneDNN on by itself with AVX-512 alone; with AVX2 it halves a frozen pass.
@@ -23,22 +21,15 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 if os.environ.get("KERAS_HOME"):
     os.environ["KERAS_HOME"] = str(from_root(os.environ["KERAS_HOME"]))
 
-sys.stderr.flush()
-_stderr = os.dup(2)
-with held(), tempfile.TemporaryFile() as _said:
-    os.dup2(_said.fileno(), 2)
-    try:
-        import keras
-        import tensorflow as tf
-    except BaseException:
-        _said.seek(0)
-        os.write(_stderr, _said.read())
-        raise
-    finally:
-        os.dup2(_stderr, 2)
-        os.close(_stderr)
+with held(), quiet(streams=[2]):
+    import keras
+    import tensorflow as tf
 
 # In a notebook it tells of every step, and of folders of this machine.
 tf.get_logger().setLevel("WARNING")
 
-__all__ = ["keras", "tf"]
+
+def deterministic(seed: int) -> None:
+    """Seed all generators, and have TensorFlow give the same bits at each run from here on."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

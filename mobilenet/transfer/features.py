@@ -9,211 +9,24 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, cache, cost, flatbuffer, frozen
-from mobilenet.backbone import Backbone
-from mobilenet.engine import keras, tf
-from mobilenet.files import DAMAGE
-from mobilenet.frozen import Pass
-from mobilenet.progress import progress
+from mobilenet import BATCH
+from mobilenet.networks import frozen
+from mobilenet.networks.backbone import Backbone
+from mobilenet.networks.folding import fold
+from mobilenet.networks.frozen import Pass
+from mobilenet.networks.mobilenets import preprocess
+from mobilenet.system import cache
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.files import DAMAGE
+from mobilenet.system.progress import progress
+from mobilenet.transfer.augmentation import _check_views, change, view_maps
 
-BATCH = 32
 FEW = 8  # TensorFlow keeps memory for each size of a batch: those of `pooled` are its multiples
 PASSES = 3  # to be counted up when the same photos come to give other activations
-
-
-def preprocess(images: Any) -> Any:
-    """RGB from 0 to 255 to what MobileNet was trained on, float32 in [-1, 1]; any shape."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
-def affine_maps(
-    draws: np.ndarray, size: int, flip: bool, rotation: float, zoom: float
-) -> np.ndarray:
-    """Changes of a square photo that leave its class alone, float32 (..., 8), from draws (..., 3),
-    uniform in [0, 1): of the mirroring, the turn and the zoom.
-
-    flip: mirror half of them, left to right. rotation: turn by up to so many degrees either way.
-    zoom: in or out by up to this share. All in one affine map about the photo's centre, from where
-    a pixel goes to where it comes from (`keras.ops.image.affine_transform`).
-    """
-    mirrored, turn, closer = np.moveaxis(draws, -1, 0)
-    mirror = np.where(mirrored < 0.5, -1.0, 1.0) if flip else np.ones_like(mirrored)
-    angle = np.deg2rad(rotation * (2 * turn - 1))
-    scale = 1 + zoom * (2 * closer - 1)
-    cosine, sine, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
-    a0, a1, b0, b1 = mirror * cosine, -mirror * sine, sine, cosine
-    a2, b2 = centre * (1 - a0 - a1), centre * (1 - b0 - b1)
-    zero = np.zeros_like(a0)
-    return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=-1).astype(np.float32)
-
-
-def make_views(
-    images: np.ndarray,
-    count: int,
-    seed: int,
-    flip: bool = True,
-    rotation: float = 0.0,
-    zoom: float = 0.0,
-) -> np.ndarray:
-    """`count` views of each photo, uint8 (count, N, size, size, 3): the photo, then changed ones.
-
-    images: uint8 (N, size, size, 3). flip, rotation (degrees), zoom (share): as in `affine_maps`;
-    what is turned into view is mirrored from the edge. Views belong to their photo: the same photo
-    and seed give the same views, whatever photos are beside it, and more of them begin with the
-    same. Raises UserError for fewer than one view, a rotation below 0 and a zoom outside [0, 1).
-    """
-    maps = view_maps(images, count, seed, flip, rotation, zoom)
-    views = np.empty((count, *images.shape), np.uint8)
-    views[0] = images
-    starts = [(v, i) for v in range(1, count) for i in range(0, len(images), BATCH)]
-    for v, i in progress(starts, len(starts), "Augmenting"):
-        views[v, i : i + BATCH] = change(images[i : i + BATCH], maps[v, i : i + BATCH])
-    return views
-
-
-def view_maps(
-    images: np.ndarray | cache.Rows,
-    count: int,
-    seed: int,
-    flip: bool = True,
-    rotation: float = 0.0,
-    zoom: float = 0.0,
-) -> np.ndarray:
-    """The maps of the views that `make_views` makes of photos: float32 (count, N, 8), the first of
-    them the identity. Raises what `make_views` raises.
-    """
-    _check_views(count, rotation, zoom)
-    draws = np.zeros((count, len(images), 3))  # the first view stays as it is
-    for i, digest in enumerate(_digests(images)):
-        draws[1:, i] = np.random.default_rng([seed, digest]).random((count - 1, 3))
-    maps = affine_maps(draws, images.shape[1], flip, rotation, zoom)
-    maps[0] = [1, 0, 0, 0, 1, 0, 0, 0]
-    return maps
-
-
-def _digests(images: np.ndarray | cache.Rows) -> Iterator[int]:
-    """A number for each photo that depends on its pixels alone, below 2^64."""
-    starts = range(0, len(images), BATCH)
-    for i in progress(starts, len(starts), "Digests of photos"):
-        for photo in np.ascontiguousarray(images[i : i + BATCH]):
-            yield int.from_bytes(hashlib.blake2b(photo, digest_size=8).digest(), "little")
-
-
-def _check_views(count: int, rotation: float, zoom: float) -> None:
-    """Raise UserError if there can be no such views."""
-    if count < 1:
-        raise UserError(f"There cannot be {count} views of a photo: use 1 or more.")
-    if rotation < 0 or not 0 <= zoom < 1:
-        raise UserError(
-            f"Views cannot be turned by {rotation} degrees and zoomed by {zoom}: use a rotation "
-            "of 0 or more and a zoom from 0 to below 1."
-        )
-
-
-def change(photos: Any, maps: Any) -> Any:
-    """Photos (B, size, size, 3) from 0 to 255, moved by their maps (B, 8): float32, whole numbers.
-
-    What is turned into view is mirrored from the edge.
-    """
-    photos = tf.cast(photos, tf.float32)
-    return tf.round(keras.ops.image.affine_transform(photos, maps, "bilinear", "reflect"))
-
-
-def split_at(backbone: Backbone, cut: str) -> tuple[Any, Any]:
-    """The backbone in two: (below, above), Keras models that share its layers and weights.
-
-    below: (B, size, size, 3) in [-1, 1] → activations at the cut's input. above: these → feature
-    map (B, size/32, size/32, channels). Raises UserError unless cut is one of backbone.cuts.
-    """
-    backbone.check_cut(cut)
-    model = backbone.model
-    edge = model.get_layer(cut).input
-    return keras.Model(model.input, edge), keras.Model(edge, model.output)
-
-
-class CutRow(NamedTuple):
-    """A possible cut: activations there, weights above it (without BatchNorm), and the share of
-    the backbone's multiply-adds above it, in [0, 1].
-    """
-
-    cut: str
-    shape: tuple[int, int, int]
-    weights: int
-    share: float
-
-
-def cut_table(backbone: Backbone) -> list[CutRow]:
-    """All cuts of a backbone, the shallowest fine-tuning first."""
-    costs = {row.name: row for row in cost.count(backbone.model)}
-    whole = sum(row.multiply_adds for row in costs.values())
-    names = [layer.name for layer in backbone.model.layers]
-    rows = []
-    for cut in backbone.cuts:
-        above = [costs[name] for name in names[names.index(cut) :] if name in costs]
-        rows.append(
-            CutRow(
-                cut,
-                tuple(backbone.model.get_layer(cut).input.shape[1:]),
-                sum(row.parameters for row in above),
-                sum(row.multiply_adds for row in above) / whole,
-            )
-        )
-    return rows
-
-
-def norms_behind(model: Any) -> dict[str, Any]:
-    """The BatchNorm layers that stand behind a convolution and nothing else, by its name."""
-    convolutions = keras.layers.Conv2D, keras.layers.DepthwiseConv2D
-    found = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.center and layer.scale:
-            before = layer.input._keras_history.operation
-            if isinstance(before, convolutions) and before.activation is keras.activations.linear:
-                found[before.name] = layer
-    return found
-
-
-def fold(model: Any) -> Any:
-    """A copy of a network in which each BatchNorm is folded into the convolution before it.
-
-    In use BatchNorm is y = γ (x − μ) / √(σ² + ε) + β: a factor and a shift for each channel. A
-    convolution is linear, so the factor goes into its kernel and the shift becomes its bias:
-    equal outputs but for rounding, and a pass over every feature map less. The copy is for use,
-    not for training: its kernels have other scales than those that were trained. Networks inside
-    the network are folded, too; a BatchNorm that follows no convolution stays.
-    """
-    norms = norms_behind(model)
-    folded = {norm.name for norm in norms.values()}
-
-    def without(layer):
-        if isinstance(layer, keras.Model):
-            return fold(layer)
-        if layer.name in folded:
-            return keras.layers.Identity(name=layer.name)
-        config = layer.get_config()
-        return type(layer).from_config(
-            config | {"use_bias": True} if layer.name in norms else config
-        )
-
-    copy = keras.models.clone_model(
-        model,
-        clone_function=without,
-        call_function=lambda layer, inputs, **options: layer(inputs),  # BatchNorm had a mask
-    )
-    for layer in model.layers:
-        weights = layer.get_weights()
-        if layer.name in norms:
-            norm, (kernel, *bias) = norms[layer.name], weights
-            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            norm = norm.get_weights(), norm.epsilon
-            weights = flatbuffer.folded(kernel, sum(bias), *norm, depthwise)
-        if weights and layer.name not in folded and not isinstance(layer, keras.Model):
-            copy.get_layer(layer.name).set_weights(weights)
-    return copy
 
 
 @lru_cache(maxsize=8)  # so that nothing is written or traced twice

@@ -16,7 +16,7 @@ from typing import Any
 from IPython.core.error import InputRejected
 
 from mobilenet import UserError
-from mobilenet.runs import knobs_of, same
+from mobilenet.transfer.runs import knobs_of, same
 
 # Methods that change what they are called on, as far as notebooks here call them.
 CHANGING = {"fit", "compile", "set_weights", "load_weights", "append", "extend", "update"}

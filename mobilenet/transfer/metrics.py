@@ -4,17 +4,14 @@ Nothing here needs TensorFlow. Labels are positions in class_names.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from mobilenet.photos import Photos
+from mobilenet.photos.photos import Photos
 
 NAMED = 6  # classes in a line
-UNBALANCED = 4  # times as many photos in the largest class as in the smallest
 
 
 @dataclass
@@ -121,21 +118,7 @@ def balanced_accuracy(p: np.ndarray, labels: np.ndarray) -> float:
     return float((counts.diagonal()[there] / counts.sum(axis=1)[there]).mean())
 
 
-def imbalance(names: Sequence[str], counts: Sequence[int]) -> str:
-    """A sentence on classes of very different sizes; "" if they are not. counts: photos of each."""
-    order = sorted(range(len(names)), key=lambda k: counts[k])
-    least, most = order[0], next(k for k in order if counts[k] == counts[order[-1]])
-    if counts[most] < UNBALANCED * counts[least]:
-        return ""
-    share = 100 * counts[most] / sum(counts)
-    return (
-        f"The classes are unbalanced: {counts[most]} {names[most]}, {counts[least]} "
-        f"{names[least]}. Always answering {names[most]!r} is right for {share:.1f} %, so look at "
-        "the accuracy of each class."
-    )
-
-
-def by_class(p: np.ndarray, photos: "Photos") -> str:
+def by_class(p: np.ndarray, photos: Photos) -> str:
     """How many photos of each class are right, by p (N, K), and the balanced accuracy, in a line;
     of more than NAMED classes those with the lowest recall.
     """
@@ -161,3 +144,16 @@ def confusion(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
     counts = np.zeros((p.shape[1], p.shape[1]), np.int64)
     np.add.at(counts, (labels, p.argmax(axis=1)), 1)
     return counts
+
+
+def doubts(p: np.ndarray, labels: np.ndarray, count: int = 18) -> np.ndarray:
+    """Return the positions of the `count` photos whose label is doubted most, the most doubted
+    first: int64 (count,), fewer if there are fewer photos.
+
+    p: (N, K), predicted probabilities by a network that has not learned from the photo, as
+    `solver.cross_validate` gives them; labels: int64 (N,). Photos are sorted by the probability of
+    their label, the lowest first, which is the order of the loss, the highest first. It is the
+    "self-confidence" of Northcutt, Jiang and Chuang (2021), *Confident Learning: Estimating
+    Uncertainty in Dataset Labels*, https://arxiv.org/abs/1911.00068.
+    """
+    return np.argsort(p[np.arange(len(labels)), labels], kind="stable")[:count]

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple, get_origin
 
 import numpy as np
 
-from mobilenet import BUILD, cache, from_root
-from mobilenet.backbone import Backbone
-from mobilenet.files import DAMAGE, alone, write_json
-from mobilenet.metrics import History, Result, wilson_interval
-from mobilenet.photos import Photos
+from mobilenet import BUILD, from_root
+from mobilenet.networks.backbone import Backbone
+from mobilenet.photos.photos import Photos
+from mobilenet.system import cache
+from mobilenet.system.files import DAMAGE, alone, write_json
+from mobilenet.transfer.metrics import History, Result, wilson_interval
 
 FOLDER = from_root(os.environ.get("MOBILENET_LOG") or str(BUILD / "log"))
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")

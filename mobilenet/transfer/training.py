@@ -1,4 +1,4 @@
-"""The head, the top blocks, the best epoch, and folds.
+"""The head, the top blocks, and the best epoch.
 
 Labels are positions in class_names, as Keras has them. With two classes the network ends in one
 logit, and sigmoid(logit) is the probability of label 1, the positive class: what Keras's binary
@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from mobilenet import UserError, cache
-from mobilenet.backbone import Backbone
-from mobilenet.engine import keras, tf
-from mobilenet.features import norms_behind, split_at
-from mobilenet.metrics import History, cross_entropy, probabilities
-from mobilenet.progress import progress
+from mobilenet import BATCH, UserError
+from mobilenet.networks.backbone import Backbone
+from mobilenet.networks.cuts import split_at
+from mobilenet.networks.folding import norms_behind
+from mobilenet.system import cache
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.progress import progress
+from mobilenet.transfer.metrics import History, cross_entropy, probabilities
 
-BATCH = 32
 CHUNK = 8_000_000  # bytes of inputs for one call, copied out of a file that memory may not hold
 GATHERED = 256  # inputs copied before memory is given back; the system maps 64 kB for each
 
@@ -170,7 +171,7 @@ def _compile(architecture: str, dtype: Any) -> _Compiled:
 
 def _folding(network: Any, training: bool) -> Callable:
     """A call of the network, the same but for rounding: BatchNorm that uses stored statistics is
-    folded into the convolution before it, as in `features.fold`, but at each step. So the kernel
+    folded into the convolution before it, as in `folding.fold`, but at each step. So the kernel
     still learns, and each step passes over the feature maps less often, forward and back.
     """
 
@@ -269,53 +270,74 @@ def fit(
         raise UserError(f"The learning rate cannot be {learning_rate}: use a number from 0 up.")
     start = time.perf_counter()
     compiled = _compiled(model, views, val_inputs)
-    network, optimizer = compiled.network, compiled.optimizer
-    for variable in optimizer.variables:
-        variable.assign(tf.zeros_like(variable))
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
-            layer.seed_generator.state.assign([seed, 0])
+    _reset(compiled, seed)
     rng = np.random.default_rng(seed)
-    history = History(loss=[math.nan], accuracy=[math.nan])
-    best_weights = None
-    counts = np.ones(len(labels), np.float32)
+    weights = np.ones(len(labels), np.float32)
     for label, weight in (class_weight or {}).items():
-        counts[labels == label] = weight
-
-    def validate() -> bool:
-        """Append the validation figures; whether this epoch is the best so far."""
-        p = probabilities(_predict(compiled, val_inputs))
-        history.val_loss.append(float(cross_entropy(p, val_labels).mean()))
-        history.val_accuracy.append(float((p.argmax(axis=1) == val_labels).mean()))
-        return history.val_loss[-1] < min(history.val_loss[:-1], default=math.inf)
-
-    if val_inputs is not None and validate():
-        best_weights = network.get_weights()
+        weights[labels == label] = weight
+    history = History(loss=[math.nan], accuracy=[math.nan])
+    kept = None
+    if val_inputs is not None and _validate(compiled, val_inputs, val_labels, history):
+        kept = compiled.network.get_weights()
     for epoch in progress(range(1, epochs + 1), epochs, "Epochs"):
-        order = rng.permutation(len(labels))
-        view = rng.integers(len(views), size=len(labels))
-        optimizer.learning_rate.assign(learning_rate * half_cosine((epoch - 1) / epochs))
-        loss = right = 0.0
-        for chunk in _chunks(len(order), views[0, 0]):
-            some = order[chunk]
-            inputs = tf.constant(_gathered(views, view[some], some), compiled.dtype)
-            wanted, weights = tf.constant(labels[some], tf.int64), tf.constant(counts[some])
-            sums = compiled.train(inputs, wanted, weights)
-            loss, right = loss + float(sums[0]), right + int(sums[1])
+        rate = learning_rate * half_cosine((epoch - 1) / epochs)
+        compiled.optimizer.learning_rate.assign(rate)
+        loss, accuracy = _epoch(compiled, views, labels, weights, rng)
         if not math.isfinite(loss):
             raise UserError(f"The loss is no number any more at epoch {epoch}: lower the rate.")
-        history.loss.append(loss / len(order))
-        history.accuracy.append(right / len(order))
+        history.loss.append(loss)
+        history.accuracy.append(accuracy)
         if val_inputs is None:
             history.best = epoch
-        elif validate():
-            history.best, best_weights = epoch, network.get_weights()
+        elif _validate(compiled, val_inputs, val_labels, history):
+            history.best, kept = epoch, compiled.network.get_weights()
     if val_inputs is None:
-        best_weights = network.get_weights()
-    if best_weights is not None:
-        model.set_weights(best_weights)
+        kept = compiled.network.get_weights()
+    if kept is not None:
+        model.set_weights(kept)
     history.seconds = time.perf_counter() - start
     return history
+
+
+def _reset(compiled: _Compiled, seed: int) -> None:
+    """Forget what Adam and dropout hold of an earlier training."""
+    for variable in compiled.optimizer.variables:
+        variable.assign(tf.zeros_like(variable))
+    for layer in compiled.network.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([seed, 0])
+
+
+def _epoch(
+    compiled: _Compiled,
+    views: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Train on one view of each photo, drawn at random; the mean loss, each photo weighted, and the
+    accuracy.
+    """
+    order = rng.permutation(len(labels))
+    view = rng.integers(len(views), size=len(labels))
+    loss = right = 0.0
+    for chunk in _chunks(len(order), views[0, 0]):
+        some = order[chunk]
+        inputs = tf.constant(_gathered(views, view[some], some), compiled.dtype)
+        wanted, weighted = tf.constant(labels[some], tf.int64), tf.constant(weights[some])
+        sums = compiled.train(inputs, wanted, weighted)
+        loss, right = loss + float(sums[0]), right + int(sums[1])
+    return loss / len(order), right / len(order)
+
+
+def _validate(
+    compiled: _Compiled, inputs: np.ndarray, labels: np.ndarray, history: History
+) -> bool:
+    """Append the validation figures; whether this epoch is the best so far."""
+    p = probabilities(_predict(compiled, inputs))
+    history.val_loss.append(float(cross_entropy(p, labels).mean()))
+    history.val_accuracy.append(float((p.argmax(axis=1) == labels).mean()))
+    return history.val_loss[-1] < min(history.val_loss[:-1], default=math.inf)
 
 
 def class_weights(labels: np.ndarray, classes: int, how: str | None) -> dict[int, float] | None:
@@ -336,43 +358,3 @@ def class_weights(labels: np.ndarray, classes: int, how: str | None) -> dict[int
 def half_cosine(done: float) -> float:
     """The share of the learning rate when this share of the steps is done, from 1 down to 0."""
     return (1 + math.cos(math.pi * done)) / 2
-
-
-def folds(
-    labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None
-) -> np.ndarray:
-    """A fold number for each photo, int64 (N,), 0 to count - 1: stratified and shuffled by seed.
-
-    groups: int64 (N,), `Photos.groups`; those with the same number come into the same fold. Raises
-    UserError for fewer than two folds, and if a class has fewer different photos than folds.
-    """
-    if count < 2:
-        raise UserError(f"Cross-validation cannot have {count} folds: use 2 or more.")
-    first = _first(labels, groups)
-    is_first = first == np.arange(len(labels))
-    if (fewest := smallest_class(labels, groups)) < count:
-        kind = "photos" if groups is None else "different photos"
-        raise UserError(f"A class has {fewest} {kind}, too few for {count} folds: add photos.")
-    rng = np.random.default_rng(seed)
-    numbers = np.empty(len(labels), np.int64)
-    taken = 0
-    for label in dict.fromkeys(labels.tolist()):  # in their order in the photos
-        mine = rng.permutation(np.flatnonzero(labels == label))
-        mine = mine[is_first[mine]]
-        numbers[mine] = (taken + np.arange(len(mine))) % count  # go on where the last class ended
-        taken += len(mine)
-    return numbers[first]
-
-
-def smallest_class(labels: np.ndarray, groups: np.ndarray | None = None) -> int:
-    """How many different photos the class that has the fewest has. Arguments as of `folds`."""
-    is_first = _first(labels, groups) == np.arange(len(labels))
-    return int(np.bincount(labels[is_first], minlength=labels.max() + 1).min())
-
-
-def _first(labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """The position of the first photo of each photo's group, (N,)."""
-    if groups is None:
-        return np.arange(len(labels))
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return first[inverse]

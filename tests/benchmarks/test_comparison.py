@@ -10,23 +10,26 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, backbone, bench, bench_peers, bench_photos, bench_run, photos
+from mobilenet import ROOT, UserError, bench
+from mobilenet.benchmarks import comparison, links, one_run, peers
+from mobilenet.networks import pretrained
+from mobilenet.photos import loading, splits
+from tests.helpers.drawn import draw, one_sentence, write
 
 FIGURES = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=9)
 
 
-def runs(**stages: dict[str, list[float]]) -> bench.Runs:
+def runs(**stages: dict[str, list[float]]) -> comparison.Runs:
     """Runs of all variants: stages gives the figures of each variant, round by round."""
     (count,) = {len(values) for one in stages.values() for values in one.values()}
     return [
         {"pair": i, "variant": variant, **{s: values[variant][i] for s, values in stages.items()}}
         for i in range(count)
-        for variant in bench.VARIANTS
+        for variant in comparison.VARIANTS
     ]
 
 
@@ -41,25 +44,25 @@ ONE = {"correct": of_each([50], [60], [63]), "total": of_each([65], [65], [65])}
 
 @given(ours=FIGURES, factor=st.floats(0.1, 100))
 def test_a_constant_factor_is_the_ratio_of_every_pair(ours, factor):
-    ratios = bench.pairwise([factor * value for value in ours], ours)
+    ratios = comparison.pairwise([factor * value for value in ours], ours)
     assert ratios == pytest.approx((factor,) * 3)
 
 
 def test_ratios_are_taken_pair_by_pair():
     """A machine that is slow for one round leaves the ratio alone."""
-    assert bench.pairwise([10, 100, 30], [1, 10, 10]) == (10, 3, 10)
-    assert bench.pairwise([8, 2], [2, 1]) == (3, 2, 4)
+    assert comparison.pairwise([10, 100, 30], [1, 10, 10]) == (10, 3, 10)
+    assert comparison.pairwise([8, 2], [2, 1]) == (3, 2, 4)
 
 
 @pytest.mark.parametrize("pair", [([], []), ([1.0], [0.0]), ([1.0, 2.0], [1.0])])
 def test_no_ratio_without_pairs(pair):
     with pytest.raises(ValueError, match=r".+"):
-        bench.pairwise(*pair)
+        comparison.pairwise(*pair)
 
 
 def test_summary():
     seconds = of_each([60, 80, 70], [10, 20, 10], [30, 30, 35])
-    found = bench.summary(runs(first_run=seconds, correct=RIGHT, total=TOTAL))
+    found = comparison.summary(runs(first_run=seconds, correct=RIGHT, total=TOTAL))
     assert found["medians"]["usual"] == {"first_run": 70}
     assert found["ratios"] == {"first_run": 6}
     assert found["ratios_defaults"] == {"first_run": 2}
@@ -71,9 +74,9 @@ def test_a_figure_that_could_not_be_had_is_left_out():
     seconds = of_each([60] * 3, [10] * 3, [30] * 3)
     memory = of_each([None] * 3, [None] * 3, [None] * 3)
     made = runs(first_run=seconds, peak_memory=memory, correct=RIGHT, total=TOTAL)
-    found = bench.summary(made)
+    found = comparison.summary(made)
     assert set(found["ratios"]) == {"first_run"}
-    assert "peak" not in bench.table(found)
+    assert "peak" not in comparison.table(found)
 
 
 def test_whoever_runs_besides_is_compared_with_the_defaults():
@@ -90,9 +93,9 @@ def test_whoever_runs_besides_is_compared_with_the_defaults():
         for i in range(2)
         for variant, times in seconds.items()
     ]
-    found = bench.summary(made)
+    found = comparison.summary(made)
     assert found["others"] == {"other": {"first_run": (2.5, 2, 3)}}
-    assert "2.5 (2 to 3)" in bench.table(found)
+    assert "2.5 (2 to 3)" in comparison.table(found)
 
 
 def test_a_folder_that_is_no_checkout(tmp_path, capsys):
@@ -103,28 +106,28 @@ def test_a_folder_that_is_no_checkout(tmp_path, capsys):
 
 
 def test_a_command_of_a_build_is_timed():
-    here = bench_peers.Peer("this build", "defaults")
-    found = bench_peers.timed(here, ["mobilenet.predict", "--help"], dict(os.environ))
+    here = peers.Peer("this build", "defaults")
+    found = peers.timed(here, ["mobilenet.predict", "--help"], dict(os.environ))
     assert found["seconds"] > 0
     assert found.get("memory", 10) > 5  # MB
     asked = ["mobilenet.predict", "photo.jpg", "--model", "none.keras"]
-    with pytest.raises(bench.UserError, match=r"of this build stopped: .*none\.keras") as stopped:
-        bench_peers.timed(here, asked, dict(os.environ))
+    with pytest.raises(UserError, match=r"of this build stopped: .*none\.keras") as stopped:
+        peers.timed(here, asked, dict(os.environ))
     assert one_sentence(stopped.value)
 
 
 def test_growth():
-    small = bench.summary(runs(first_run=of_each([60], [10], [30]), **ONE))
-    large = bench.summary(runs(first_run=of_each([600], [40], [90]), **ONE))
-    factors = bench.growth(small, large)
+    small = comparison.summary(runs(first_run=of_each([60], [10], [30]), **ONE))
+    large = comparison.summary(runs(first_run=of_each([600], [40], [90]), **ONE))
+    factors = comparison.growth(small, large)
     assert factors == of_each({"first_run": 10}, {"first_run": 4}, {"first_run": 3})
-    assert "10.0" in bench.grown(factors)
+    assert "10.0" in comparison.grown(factors)
 
 
 def test_the_table_fits_a_terminal():
-    made = {s: of_each([1234.5] * 3, [0.01234] * 3, [123.4] * 3) for s in bench.STAGES}
-    text = bench.table(bench.summary(runs(**made, correct=RIGHT, total=TOTAL)))
-    assert all(name in text for name in bench.STAGES.values())
+    made = {s: of_each([1234.5] * 3, [0.01234] * 3, [123.4] * 3) for s in comparison.STAGES}
+    text = comparison.table(comparison.summary(runs(**made, correct=RIGHT, total=TOTAL)))
+    assert all(name in text for name in comparison.STAGES.values())
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -134,21 +137,21 @@ def test_the_defaults_are_the_knobs_of_notebook_4():
     told = {"network": SimpleNamespace(alpha=1.0)}  # ImageNet's
     exec(compile(cell.source, "knobs", "exec"), told)
     told = {name: value for name, value in told.items() if name.isupper()}
-    knobs = bench_run.KNOBS["defaults"]
+    knobs = one_run.KNOBS["defaults"]
     assert told.pop("AUGMENTATION") == knobs.augmentation()
     assert (told.pop("POSITIVE"), told.pop("SEED")) == (None, 0)
     assert told.pop("CLASS_WEIGHTS") is None
-    del told["TRIED_CUT"], told["TRIED_HEAD_EPOCHS"], told["RATES"]  # of experiments
+    told = {name: told[name] for name in told if not name.startswith(("TRIED", "RATES"))}
     assert told == {name: getattr(knobs, name.lower()) for name in told}
-    assert knobs.size == backbone.DEFAULTS["imagenet"][1]
+    assert knobs.size == pretrained.DEFAULTS["imagenet"][1]
 
 
 def test_the_cuts_are_the_blocks_that_hold_the_usual_layers(small):
-    from mobilenet import recipe
+    from mobilenet.benchmarks import recipe
 
     names = [layer.name for layer in small.model.layers]
-    knobs, same = bench_run.Knobs(), bench_run.KNOBS["same"]
-    for layer, cut in ((recipe.FINE_TUNE_AT, knobs.cut), (bench_run.NEW_LAYER, knobs.new_cut)):
+    knobs, same = one_run.Knobs(), one_run.KNOBS["same"]
+    for layer, cut in ((recipe.FINE_TUNE_AT, knobs.cut), (one_run.NEW_LAYER, knobs.new_cut)):
         below = [name for name in small.cuts if names.index(name) <= layer]
         assert max(below, key=names.index) == cut
     assert (same.size, same.head_epochs, same.epochs) == (160, recipe.EPOCHS, recipe.FINE_EPOCHS)
@@ -172,13 +175,13 @@ def source(tmp_path):
 
 def test_lay_out(source, tmp_path):
     """Parts as notebook 4 splits, no two copies alike, each in the part of its photo."""
-    all_photos = photos.load_photos(source, 48)
-    bench_photos.lay_out(all_photos, source, tmp_path / "one", 1)
-    bench_photos.lay_out(all_photos, source, tmp_path / "three", 3)
-    for part, index in photos.split(all_photos, seed=0).items():
+    all_photos = loading.load_photos(source, 48)
+    links.lay_out(all_photos, source, tmp_path / "one", 1)
+    links.lay_out(all_photos, source, tmp_path / "three", 3)
+    for part, index in splits.split(all_photos, seed=0).items():
         expected = all_photos.subset(index)
-        one = photos.load_photos(tmp_path / "one" / part, 48)
-        three = photos.load_photos(tmp_path / "three" / part, 48)
+        one = loading.load_photos(tmp_path / "one" / part, 48)
+        three = loading.load_photos(tmp_path / "three" / part, 48)
         assert one.class_names == three.class_names == all_photos.class_names
         assert np.array_equal(one.labels, expected.labels)
         assert len(three) == 3 * len(one)
@@ -220,9 +223,9 @@ def test_what_stops_it(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_that_fails_says_why(tmp_path):
-    told = bench.environment("nonsense", tmp_path)
-    with pytest.raises(bench.UserError, match="WEIGHTS is 'nonsense'") as stopped:
-        bench.measure("weights", tmp_path, 0, told, print)
+    told = comparison.environment("nonsense", tmp_path)
+    with pytest.raises(UserError, match="WEIGHTS is 'nonsense'") as stopped:
+        comparison.measure("weights", tmp_path, 0, told, print)
     assert one_sentence(stopped.value)
 
 
@@ -246,7 +249,7 @@ def test_a_tiny_run(source, tmp_path):
     if os.name == "posix":
         assert found["ratios"]["peak_memory"] > 0
     assert {run["variant"] for run in found["runs"]} - {"usual_onednn"} == {
-        *bench.VARIANTS,
+        *comparison.VARIANTS,
         "other",
     }
     assert set(found["others"]["other"]) >= {"first_run", "rerun_fine_tuning", "rerun_new_cut"}
@@ -260,7 +263,7 @@ def test_a_tiny_run(source, tmp_path):
     assert ours[0] == "one photo"
     assert ours[2] == f"features of {ours[1].split()[0]}"
     for about in (found["accuracy"], found["growth"]["accuracy"]):
-        assert all(0 <= about[variant]["share"] <= 1 for variant in bench.VARIANTS)
+        assert all(0 <= about[variant]["share"] <= 1 for variant in comparison.VARIANTS)
     assert found["accuracy"]["usual"]["total"] == 6
     assert found["growth"]["accuracy"]["usual"]["total"] == 12
     assert found["growth"]["factors"]["usual"]["first_run"] > 0

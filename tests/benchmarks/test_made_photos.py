@@ -8,9 +8,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import draw, write
 
-from mobilenet import ROOT, bench, bench_size, cache, features, photos, progress, solver, training
+from mobilenet import ROOT, bench
+from mobilenet.benchmarks import made_photos
+from mobilenet.photos import loading, splits
+from mobilenet.system import cache, progress
+from mobilenet.transfer import features, training
+from tests.helpers.drawn import draw, write
 
 SMALL, LARGE = 100, 500  # photos
 
@@ -53,10 +57,10 @@ def test_photos_that_are_read_lie_in_a_file(tmp_path):
     """What stays in memory are names and sums, not pictures: 27,648 bytes each."""
 
     def scan(count):
-        bench_size.make_photos(tmp_path / str(count), 0, count)
+        made_photos.make_photos(tmp_path / str(count), 0, count)
         tracemalloc.clear_traces()  # of the making
-        found = photos.load_photos(tmp_path / str(count), 96)
-        parts = photos.split(found, 0)
+        found = loading.load_photos(tmp_path / str(count), 96)
+        parts = splits.split(found, 0)
         assert [len(found.subset(index).images) for index in parts.values()]
 
     assert bytes_a_photo(scan, 400, 1_000) < 3_000
@@ -90,39 +94,6 @@ def test_a_head_is_trained_from_a_file(monkeypatch):
     assert bytes_a_photo(fit, 2_048, 8_192) < 300
 
 
-@pytest.mark.parametrize("way", ["solve", "held_out_losses"])
-def test_a_head_is_solved_from_a_file(way, monkeypatch):
-    """A photo takes 2,048 bytes in the file and 8,192 in float64; probabilities and the like of two
-    views take some hundred.
-    """
-    monkeypatch.setattr(solver, "AT_ONCE", 1_000_000)
-    monkeypatch.setattr(solver, "L2_GRID", np.array([1e4, 1e3]))
-
-    def work(count):
-        about = (*kept_features(count), 2)
-        tracemalloc.reset_peak()
-        if way == "solve":
-            solver.solve(*about, 1e3)
-        else:
-            solver.held_out_losses(*about, count=2, seed=0)
-
-    assert bytes_a_photo(work, 1_024, 4_096) < 1_000
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_a_stretch_at_a_time_is_the_same_head(classes, monkeypatch):
-    rng = np.random.default_rng(0)
-    x, labels = rng.normal(3, 1, (2, 700, 40)).astype(np.float16), np.arange(700) % classes
-    x[:, labels == 0, 0] += 1
-    whole = solver.solve(x, labels, classes, 1.0)
-    losses = solver.held_out_losses(x, labels, classes, seed=0)
-    monkeypatch.setattr(solver, "AT_ONCE", 0)
-    monkeypatch.setattr(solver, "ROWS", 64)
-    for a, b in zip(whole, solver.solve(x, labels, classes, 1.0), strict=True):
-        assert np.allclose(a, b, atol=1e-8)
-    assert np.allclose(losses, solver.held_out_losses(x, labels, classes, seed=0), atol=1e-8)
-
-
 def test_steps_that_nobody_can_count_beforehand_are_shown(monkeypatch):
     shown = []
     monkeypatch.setattr(progress, "_painter", lambda: shown.append)
@@ -141,12 +112,12 @@ def test_what_is_in_use_is_not_removed(tmp_path, monkeypatch):
     """
     monkeypatch.setattr(cache, "LIMIT", 100_000)
     folder = write(tmp_path / "photos", draw(10))
-    found = photos.load_photos(folder, 96)
+    found = loading.load_photos(folder, 96)
     for name in "abc":
         cache.write([name], (1,), [[np.zeros((1, 50_000), np.uint8)]])
     assert len(list(cache.FOLDER.glob("*-photos.npy"))) == 1
     assert [name for name in "abc" if cache.path(name).exists()] == ["c"]
-    again = photos.load_photos(folder, 96)
+    again = loading.load_photos(folder, 96)
     assert (again.images[:] == found.images[:]).all()
     del found, again
     cache.write(["d"], (1,), [[np.zeros((1, 50_000), np.uint8)]])
@@ -158,10 +129,10 @@ def test_what_is_in_use_is_not_removed(tmp_path, monkeypatch):
 
 def test_made_photos(tmp_path):
     """The same every time, no two alike, of both classes, and a head can learn from them."""
-    bench_size.make_photos(tmp_path / "one", 0, 300)
-    bench_size.make_photos(tmp_path / "two", 0, 100)
-    bench_size.make_photos(tmp_path / "two", 100, 300)
-    one, two = (photos.load_photos(tmp_path / name, 96) for name in ("one", "two"))
+    made_photos.make_photos(tmp_path / "one", 0, 300)
+    made_photos.make_photos(tmp_path / "two", 0, 100)
+    made_photos.make_photos(tmp_path / "two", 100, 300)
+    one, two = (loading.load_photos(tmp_path / name, 96) for name in ("one", "two"))
     assert np.bincount(one.labels).tolist() == [150, 150]
     assert not one.duplicates
     assert one.sums == two.sums
@@ -175,7 +146,7 @@ def runs(cpu=2.0, memory=1.05):
     """What is found by a run on half of the photos, then on all."""
     one = {"scan": [9.0, 4.0], "split": [0.1, 0.1], "views": [90.0, 80.0], "fit": [8.0, 7.0]}
     one |= {"peak_memory": 700.0, "correct": 90, "total": 100}
-    two = {stage: [3 * one[stage][0], cpu * one[stage][1]] for stage in bench_size.STAGES}
+    two = {stage: [3 * one[stage][0], cpu * one[stage][1]] for stage in made_photos.STAGES}
     return [one, two | {"peak_memory": memory * 700, "correct": 180, "total": 200}]
 
 
@@ -184,30 +155,30 @@ def test_growth_of_each_stage(tmp_path):
     seen, left = [], runs()
 
     def measure(folder):
-        assert not (folder.parent / bench_size.KEPT).exists()
-        (folder.parent / bench_size.KEPT).mkdir()
+        assert not (folder.parent / made_photos.KEPT).exists()
+        (folder.parent / made_photos.KEPT).mkdir()
         seen.append(len(list(folder.rglob("*.jpg"))))
         return left.pop(0)
 
-    found = bench_size.grow(40, tmp_path, measure)
+    found = made_photos.grow(40, tmp_path, measure)
     assert seen == [20, 40]
     assert found["times"]["views"] == pytest.approx([3, 2])
     assert found["times"]["whole"] == pytest.approx([3, 2])
     assert found["times"]["peak_memory"] == pytest.approx(1.05)
     assert not list(tmp_path.iterdir())
-    text = bench_size.table(found)
+    text = made_photos.table(found)
     assert max(map(len, text.splitlines())) <= 100
-    assert all(name in text for name in bench_size.STAGES.values())
+    assert all(name in text for name in made_photos.STAGES.values())
 
 
 def test_memory_that_nobody_counts(tmp_path):
     def measure(folder):
-        (folder.parent / bench_size.KEPT).mkdir()
+        (folder.parent / made_photos.KEPT).mkdir()
         return left.pop(0)
 
     left = [run | {"peak_memory": None} for run in runs()]
-    found = bench_size.grow(4, tmp_path, measure)
-    assert "peak" not in bench_size.table(found)
+    found = made_photos.grow(4, tmp_path, measure)
+    assert "peak" not in made_photos.table(found)
 
 
 @pytest.mark.faults

@@ -8,11 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import SIZE, draw, one_sentence, write
 
-from mobilenet import classifier, evaluate, export, litert, phone_labels, photos, saved, training
-from mobilenet.files import replacing
-from mobilenet.predict import Asked, _tell
+from mobilenet import evaluate
+from mobilenet.inference import classifier, evaluation, litert, phone_labels, saved
+from mobilenet.phone import convert
+from mobilenet.photos import loading, splits
+from mobilenet.photos.folders import Inputs
+from mobilenet.predict import _tell
+from mobilenet.system.files import replacing
+from mobilenet.transfer import training
+from tests.helpers.drawn import SIZE, draw, one_sentence, write
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +33,8 @@ def assembled(short):
 @pytest.fixture(scope="module", params=[None, "class b"])
 def model(request, folder, assembled, tmp_path_factory):
     """Saved by a notebook with SEED = 1, the second class positive too: (file, parts)."""
-    everything = photos.load_photos(folder, SIZE, request.param)
-    parts = {k: everything.subset(i) for k, i in photos.split(everything, 1).items()}
+    everything = loading.load_photos(folder, SIZE, request.param)
+    parts = {k: everything.subset(i) for k, i in splits.split(everything, 1).items()}
     path = tmp_path_factory.mktemp("model") / "model.keras"
     about = classifier.about(1, parts["train"], parts["val"])
     classifier.save(path, assembled, everything.class_names, **about)
@@ -137,7 +142,7 @@ def test_a_card_of_before(folder, assembled, tmp_path, capsys):
     text = said(capsys, path, "--data", folder)
     assert (counted(text), "does not say which photos" in text) == (30, True)
     assert "does not say which photos" in said(capsys, path, "--data", folder, "--seed", "1")
-    everything = photos.load_photos(folder, SIZE)
+    everything = loading.load_photos(folder, SIZE)
     for learned in (None, {"train": 1}, {}, []):
         assert saved.learned({"learned": learned}, everything) is None
 
@@ -151,19 +156,19 @@ def test_the_card_stays_small():
 
 def test_rare_classes_count_as_much():
     p = np.eye(2)[np.zeros(105, int)]
-    text = evaluate.answers(p, np.repeat([0, 1], [100, 5]), ("common", "rare"))
+    text = evaluation.answers(p, np.repeat([0, 1], [100, 5]), ("common", "rare"))
     assert "100 of 105 right" in text
     assert "50.0 %" in text.splitlines()[1]
 
 
 def test_both_files_of_a_model_are_asked_the_same(model, tmp_path):
     path, parts = model
-    card = {k: v for k, v in saved.read_card(path).items() if k in export.KEPT}
+    card = {k: v for k, v in saved.read_card(path).items() if k in convert.KEPT}
     assert card == classifier.about(1, parts["train"], parts["val"])
 
 
 def test_the_likeliest_of_many_is_what_is_printed(capsys):
-    asked = Asked([], [], 0)
+    asked = Inputs([], [], 0)
     assert _tell(asked, iter([("x.jpg", {"1": 0.0, "2": 0.1, "7": 0.9})]), as_json=False) == 0
     assert capsys.readouterr().out.startswith("P(7) = 0.900  7 ")
 
@@ -186,7 +191,7 @@ def jump(data: bytes, at: int) -> int:
 def test_the_labels_lie_where_mediapipe_looks(assembled, tmp_path):
     """ModelMetadata, subgraph 0, output 0, associated file 0: its name and type."""
     names = ("hell é", "two\nlines")
-    content = export.convert(assembled, names)
+    content = convert.convert(assembled, names)
     with replacing(tmp_path / "x.tflite") as new:
         new.write_bytes(content)
     with zipfile.ZipFile(tmp_path / "x.tflite") as archive:
@@ -214,7 +219,7 @@ def test_the_labels_lie_where_mediapipe_looks(assembled, tmp_path):
 @pytest.mark.device
 def test_whose_kernels_answered_is_said(assembled, tmp_path):
     path, shown = tmp_path / "x.tflite", draw(20)
-    path.write_bytes(export.convert(assembled, ("a", "b"), "int8", shown.images))
+    path.write_bytes(convert.convert(assembled, ("a", "b"), "int8", shown.images))
     text = litert.told_kernels(path, shown.images)
     assert one_sentence(text)
     assert re.match(r"x\.tflite was measured with (XNNPACK's|LiteRT's own) kernels", text)

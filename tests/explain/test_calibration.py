@@ -4,12 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from conftest import one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, classifier, explain, metrics, training
-from mobilenet.engine import keras
+from mobilenet import UserError
+from mobilenet.explain import calibration, neighbours
+from mobilenet.explain.grad_cam import grad_cam
+from mobilenet.inference import classifier
+from mobilenet.system.engine import keras
+from mobilenet.transfer import metrics, training
+from tests.helpers.drawn import one_sentence
 
 # --- Grad-CAM ---
 
@@ -35,7 +39,7 @@ def test_it_looks_at_the_region_that_decides(logits):
     photos = np.zeros((2, 64, 64, 3), np.uint8)
     photos[:, 8:16, 24:32, 0] = 200  # red in one place
     photos[:, 40:48, 0:8, 2] = 200  # blue in another
-    heat = explain.grad_cam(corner_network(logits), photos, np.array([0, 1]))
+    heat = grad_cam(corner_network(logits), photos, np.array([0, 1]))
     assert heat.shape == (2, 8, 8)
     for one, place in zip(heat, ((1, 3), (5, 0)), strict=True):
         expected = np.zeros((8, 8))
@@ -46,7 +50,7 @@ def test_it_looks_at_the_region_that_decides(logits):
 def test_where_nothing_speaks_for_it_there_is_no_heat():
     photos = np.zeros((1, 64, 64, 3), np.uint8)
     photos[..., 2] = 9
-    assert not explain.grad_cam(corner_network(1), photos, np.array([0])).any()
+    assert not grad_cam(corner_network(1), photos, np.array([0])).any()
 
 
 def test_a_whole_classifier_nested_backbone_and_all(small):
@@ -58,7 +62,7 @@ def test_a_whole_classifier_nested_backbone_and_all(small):
     kernel = np.zeros((small.channels, 1), np.float32)
     kernel[channel] = 1
     head.get_layer("logits").set_weights([kernel, np.zeros(1, np.float32)])
-    heat = explain.grad_cam(classifier.assemble(small, head), photos, np.ones(3, int))
+    heat = grad_cam(classifier.assemble(small, head), photos, np.ones(3, int))
     own = maps[..., channel]
     assert heat == pytest.approx(own / own.max(axis=(1, 2), keepdims=True), abs=1e-4)
 
@@ -66,7 +70,7 @@ def test_a_whole_classifier_nested_backbone_and_all(small):
 def test_a_model_without_a_map():
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     with pytest.raises(UserError, match="no feature map") as raised:
-        explain.grad_cam(model, np.zeros((1, 8, 8, 3), np.uint8), np.array([0]))
+        grad_cam(model, np.zeros((1, 8, 8, 3), np.uint8), np.array([0]))
     assert one_sentence(raised.value)
 
 
@@ -83,18 +87,18 @@ def clusters(count=20, seed=0):
 
 def test_neighbours_are_of_ones_own_cluster():
     features, numbers = clusters()
-    order, near = explain.neighbours(features[::5], features, 5)
+    order, near = neighbours.neighbours(features[::5], features, 5)
     assert (order[:, 0] == np.arange(0, 60, 5)).all(), "itself is the nearest"
     assert near[:, 0] == pytest.approx(np.ones(12))
     assert (np.diff(near, axis=1) <= 0).all()
     assert (numbers[order] == numbers[::5, None]).all()
-    assert explain.neighbours(features[:2], features[:3], 5)[0].shape == (2, 3)
+    assert neighbours.neighbours(features[:2], features[:3], 5)[0].shape == (2, 3)
 
 
 @given(st.integers(0, 99), st.floats(0.01, 100))
 def test_similarity_is_of_directions(seed, scale):
     some = np.random.default_rng(seed).normal(size=(4, 6))
-    near = explain.similarity(some, scale * some)
+    near = neighbours.similarity(some, scale * some)
     assert np.diag(near) == pytest.approx(np.ones(4))
     assert near == pytest.approx(near.T)
     assert np.abs(near).max() <= 1 + 1e-9
@@ -102,21 +106,21 @@ def test_similarity_is_of_directions(seed, scale):
 
 def test_clusters_stay_apart_on_the_plane():
     features, numbers = clusters()
-    points, share = explain.plane(features)
+    points, share = neighbours.plane(features)
     assert points.shape == (60, 2)
     assert share > 0.9
     middles = np.stack([points[numbers == k].mean(axis=0) for k in range(3)])
     spread = max(np.linalg.norm(points[numbers == k] - middles[k], axis=1).max() for k in range(3))
     apart = min(np.linalg.norm(middles[i] - middles[i - 1]) for i in range(3))
     assert apart > 5 * spread
-    again, _ = explain.plane(features + 7)
+    again, _ = neighbours.plane(features + 7)
     assert again == pytest.approx(points), "where the features lie does not count"
 
 
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 99))
 def test_the_plane_is_that_of_the_singular_values(count, channels, seed):
     features = np.random.default_rng(seed).normal(size=(count, channels))
-    points, share = explain.plane(features)
+    points, share = neighbours.plane(features)
     u, lengths, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
     assert np.abs(points) == pytest.approx(np.abs(u[:, :2] * lengths[:2]), abs=1e-6)
     assert share == pytest.approx((lengths[:2] ** 2).sum() / (lengths**2).sum())
@@ -125,7 +129,7 @@ def test_the_plane_is_that_of_the_singular_values(count, channels, seed):
 
 @pytest.mark.parametrize("features", [np.ones((4, 3)), np.ones((1, 3)), np.arange(5.0)[:, None]])
 def test_a_plane_of_too_little(features):
-    points, share = explain.plane(features)
+    points, share = neighbours.plane(features)
     assert points.shape == (len(features), 2)
     assert np.isfinite(points).all()
     assert 0 <= share <= 1 + 1e-9
@@ -144,20 +148,20 @@ def answers(count, too_sure=1.0, seed=0):
 
 def test_a_calibrated_network_is_as_often_right_as_it_is_sure():
     logits, labels = answers(100_000)
-    found = explain.reliability(metrics.probabilities(logits), labels)
+    found = calibration.reliability(metrics.probabilities(logits), labels)
     some = found.counts > 0
     assert found.counts.sum() == 100_000
     assert not some[:5].any(), "of two classes, the likelier has at least a half"
     assert found.sure[some] == pytest.approx(found.right[some], abs=0.02)
     assert found.error < 0.01
     doubled = metrics.probabilities(answers(100_000, too_sure=3)[0])
-    assert explain.reliability(doubled, labels).error > 0.05
+    assert calibration.reliability(doubled, labels).error > 0.05
 
 
 @pytest.mark.parametrize("too_sure", [0.5, 1.0, 2.0, 5.0])
 def test_the_temperature_takes_back_what_was_too_sure(too_sure):
     logits, labels = answers(50_000, too_sure)
-    found = explain.temperature(logits, labels)
+    found = calibration.temperature(logits, labels)
     assert found == pytest.approx(too_sure, rel=0.06)
     before, after = (metrics.probabilities(z) for z in (logits, logits / found))
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all(), "no answer changes"
@@ -166,15 +170,15 @@ def test_the_temperature_takes_back_what_was_too_sure(too_sure):
 
 
 def test_nothing_to_go_by_leaves_the_temperature_alone():
-    assert explain.temperature(np.zeros((4, 1)), np.array([0, 1, 0, 1])) == pytest.approx(1)
+    assert calibration.temperature(np.zeros((4, 1)), np.array([0, 1, 0, 1])) == pytest.approx(1)
 
 
 def test_a_few_photos_that_all_are_right_move_the_temperature_little():
     """Their cross-entropy alone would be least at the lowest temperature there is."""
     logits = np.array([[-3.0], [2.5], [-4.0], [3.0]])
-    few, labels = explain.temperature(logits, np.array([0, 1, 0, 1])), np.array([0, 1] * 200)
+    few, labels = calibration.temperature(logits, np.array([0, 1, 0, 1])), np.array([0, 1] * 200)
     assert 0.5 < few < 1
-    many = explain.temperature(np.tile(logits, (100, 1)), labels)
+    many = calibration.temperature(np.tile(logits, (100, 1)), labels)
     assert 0.05 < many < few, "the more are right, the surer it may be"
 
 
@@ -184,10 +188,10 @@ def test_precision_and_recall_are_those_of_counting(rows):
     positive = np.array([one for _, one in rows])
     if not positive.any():
         with pytest.raises(UserError, match="positive") as raised:
-            explain.thresholds(p, positive)
+            calibration.thresholds(p, positive)
         assert one_sentence(raised.value)
         return
-    found = explain.thresholds(p, positive)
+    found = calibration.thresholds(p, positive)
     assert list(found.thresholds) == sorted(set(p), reverse=True)
     for threshold, precision, recall in zip(*found, strict=True):
         called = p >= threshold
@@ -200,14 +204,14 @@ def test_the_threshold_is_the_most_precise_that_finds_enough():
     p = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1])
     positive = np.array([1, 1, 0, 1, 0, 1, 0, 0], bool)
     for recall, threshold in ((0.5, 0.85), (0.51, 0.65), (0.75, 0.65), (0.76, 0.35), (1, 0.35)):
-        found = explain.choose_threshold(p, positive, recall)
+        found = calibration.choose_threshold(p, positive, recall)
         assert found == pytest.approx(threshold)
     apart = np.array([0.9, 0.8, 0.2])
-    half = explain.choose_threshold(apart, apart > 0.5, 0.5)
+    half = calibration.choose_threshold(apart, apart > 0.5, 0.5)
     assert half == pytest.approx(0.5), "finding all costs nothing here"
-    assert explain.choose_threshold(np.zeros(2), np.ones(2, bool), 1) == 0
+    assert calibration.choose_threshold(np.zeros(2), np.ones(2, bool), 1) == 0
     close = np.array([np.nextafter(0.5, 1), 0.5])
-    assert explain.choose_threshold(close, np.array([True, False]), 1) == close[0]
+    assert calibration.choose_threshold(close, np.array([True, False]), 1) == close[0]
 
 
 @given(
@@ -217,9 +221,9 @@ def test_the_threshold_is_the_most_precise_that_finds_enough():
 def test_the_wanted_recall_is_always_reached(rows, recall):
     p, positive = np.array([one for one, _ in rows]), np.array([one for _, one in rows])
     if positive.any():
-        called = p >= explain.choose_threshold(p, positive, recall)
+        called = p >= calibration.choose_threshold(p, positive, recall)
         assert (positive & called).sum() >= recall * positive.sum() - 1e-9
-        found = explain.thresholds(p, positive)
+        found = calibration.thresholds(p, positive)
         enough = found.recall >= recall
         assert positive[called].mean() == pytest.approx(found.precision[enough].max())
 
@@ -229,5 +233,5 @@ def test_the_wanted_recall_is_always_reached(rows, recall):
 )
 def test_a_threshold_that_cannot_be(recall, positive):
     with pytest.raises(UserError) as raised:
-        explain.choose_threshold(np.array([0.5]), np.array([positive]), recall)
+        calibration.choose_threshold(np.array([0.5]), np.array([positive]), recall)
     assert one_sentence(raised.value)

@@ -7,15 +7,18 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
-from figure_contract import FigureContract
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import utils
-from mobilenet import UserError, decoding, lettering, predict, unseen
-from mobilenet.metrics import wilson_interval
+from mobilenet import BATCH, UserError
+from mobilenet.explain import own_photos, unseen
+from mobilenet.figures import lettering
+from mobilenet.photos import decoding
+from mobilenet.transfer.metrics import wilson_interval
+from tests.helpers.drawn import draw, one_sentence
+from tests.helpers.figure_contract import FigureContract
 
 NAMES = ("alpaca", "not alpaca", "a class with a long name", "été", "$5 to $6")
 
@@ -30,11 +33,11 @@ def clusters(count, classes=2, channels=40, seed=0, centre=0):
 def own(count, classes=2, odd=0, left_out=(), names=None):
     """So many photos of one's own, the last `odd` of those shown unlike the known ones."""
     rng = np.random.default_rng(count)
-    shown = min(count, unseen.SHOWN)
+    shown = min(count, own_photos.SHOWN)
     flags = np.zeros(count, bool)
     flags[shown - odd : shown] = True
     files = names or [f"deep/IMG_2024{i:04}.JPG" for i in range(count)]
-    return unseen.OwnPhotos(
+    return own_photos.OwnPhotos(
         "my_photos",
         tuple(files),
         rng.integers(0, 256, (shown, 16, 16, 3), np.uint8),
@@ -139,13 +142,13 @@ def test_a_share_in_words():
 @pytest.fixture(scope="module")
 def asked(small):
     """(network, known, answer): dark photos are known, predictions say how bright a photo is."""
-    from mobilenet import features
+    from mobilenet.transfer import features
 
     dark = draw(20, size=small.size).images[:20]
     known = unseen.fit(features.activations(small, dark, None))
 
     def answer(images):
-        assert 0 < len(images) <= predict.BATCH, "a batch at a time"
+        assert 0 < len(images) <= BATCH, "a batch at a time"
         bright = images.mean(axis=(1, 2, 3)) / 255
         return np.stack([1 - bright, bright], axis=1)
 
@@ -170,8 +173,8 @@ def test_a_folder_a_file_and_what_is_no_photo(asked, tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
     os.mkfifo(tmp_path / "pipe.png")
-    found = unseen.own_photos(tmp_path, *asked)
-    assert found.files == ("a/deep/c.JPG", "b.png", "two\ufffdlines $x$.png")
+    found = own_photos.own_photos(tmp_path, *asked)
+    assert found.files == ("a/deep/c.JPG", "b.png", "two\\nlines $x$.png")
     assert found.images.shape == (3, asked[0].size, asked[0].size, 3)
     assert found.p.argmax(axis=1).tolist() == [1, 0, 0]
     assert found.unseen.shape == (3,)
@@ -182,17 +185,17 @@ def test_a_folder_a_file_and_what_is_no_photo(asked, tmp_path):
     assert all(one_sentence(line) for line in lines)
     assert f"phone.heic could not be read: {decoding.why_not('phone.heic')}." in lines
     assert lines[-1] == "Passed over: 1 file that is no photo (pipe.png) and 2 hidden files."
-    alone = unseen.own_photos(tmp_path / "b.png", *asked)
+    alone = own_photos.own_photos(tmp_path / "b.png", *asked)
     assert alone.files == ("b.png",)
     assert alone.p == pytest.approx(found.p[1:2])
-    broken = unseen.own_photos(tmp_path / "text.jpg", *asked)
+    broken = own_photos.own_photos(tmp_path / "text.jpg", *asked)
     assert (broken.files, [file for file, _ in broken.left_out]) == ((), ["text.jpg"])
 
 
 @pytest.mark.parametrize("name", ["empty", "not there"])
 def test_where_there_is_nothing_it_says_what_to_do(asked, tmp_path, name):
     (tmp_path / "empty").mkdir()
-    found = unseen.own_photos(tmp_path / name, *asked)
+    found = own_photos.own_photos(tmp_path / name, *asked)
     assert len(found.files) == len(found.images) == len(found.p) == len(found.unseen) == 0
     said = utils.own_words(found)
     assert one_sentence(said)
@@ -210,7 +213,7 @@ def test_a_relative_path_starts_at_the_root_where_notebooks_work_below(
     save(tmp_path / "mine" / "b.png", draw(1, size=32).images[0])
     for place in (tmp_path, tmp_path / "notebooks"):
         monkeypatch.chdir(place)
-        found = unseen.own_photos("mine", *asked)
+        found = own_photos.own_photos("mine", *asked)
         assert (found.place, found.files) == ("mine", ("b.png",))
 
 
@@ -218,9 +221,9 @@ def test_of_many_all_are_answered_and_few_are_kept(asked, tmp_path):
     images = draw(35, size=32, seed=5).images
     for i, image in enumerate(images):
         save(tmp_path / f"{i:03}.png", image)
-    found = unseen.own_photos(tmp_path, *asked)
+    found = own_photos.own_photos(tmp_path, *asked)
     assert found.files == tuple(f"{i:03}.png" for i in range(70))
-    assert len(found.images) == unseen.SHOWN
+    assert len(found.images) == own_photos.SHOWN
     assert (found.p[:35, 1] < 0.5).all()
     assert (found.p[35:, 1] > 0.5).all()
     assert np.ptp(found.images[0].mean(axis=(0, 1))) < 5
@@ -232,7 +235,7 @@ def test_a_folder_of_any_size_takes_little_memory(asked, tmp_path):
     for i in range(400):
         save(tmp_path / f"{i:03}.png", image)
     photo = 3 * asked[0].size ** 2
-    assert peak(lambda: unseen.own_photos(tmp_path, *asked)) < 200 * photo
+    assert peak(lambda: own_photos.own_photos(tmp_path, *asked)) < 200 * photo
 
 
 def test_5000_known_photos_are_compared_in_blocks():

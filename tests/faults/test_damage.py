@@ -9,34 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LOW, draw, one_sentence, write
 
-from mobilenet import ROOT, UserError, cache, classifier, features, photos, runs, train
-from mobilenet.files import DAMAGE, alone, read_arrays, replacing
-from mobilenet.metrics import History, Result
+from mobilenet import ROOT, UserError, train
+from mobilenet.inference import classifier
+from mobilenet.photos import loading
+from mobilenet.scratch import trainer
+from mobilenet.scratch.plan import Plan
+from mobilenet.system import cache
+from mobilenet.system.files import DAMAGE, alone, read_arrays, replacing
+from mobilenet.transfer import features, runs
+from mobilenet.transfer.metrics import History, Result
+from tests.helpers.damages import damages
+from tests.helpers.drawn import LOW, draw, one_sentence, write
 
 HISTORY = History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
-PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
-
-
-def damages(whole: bytes, places: int):
-    """What may become of a file: what happened to it, and what is in it then.
-
-    places: of how many bytes, spread evenly and crowded at both ends, one bit each is flipped.
-    """
-    spread = np.linspace(0, len(whole) - 1, places).astype(int)
-    ends = np.arange(0, min(places, len(whole)))
-    for k, place in enumerate(np.unique([*spread, *ends, *(len(whole) - 1 - ends)])):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << (k % 8)
-        yield f"bit {k % 8} of byte {place}", bytes(flipped)
-    for tenth in range(10):
-        yield f"cut at {tenth}0 %", whole[: len(whole) * tenth // 10]
-    yield "one byte short", whole[:-1]
-    yield "bytes behind it", whole + bytes(100)
-    yield "itself behind it", whole * 2
-    yield "text", b"this is something else\n" * 100
-    yield "zeros", bytes(len(whole))
+PLAN = Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
 
 
 @pytest.fixture
@@ -104,12 +91,12 @@ def test_what_goes_while_it_is_read_stays_gone(kept, monkeypatch):
 
 def test_a_folder_in_place_of_a_kept_array(kept, tmp_path):
     folder = write(tmp_path / "photos", draw(6, size=40))
-    photos.load_photos(folder, 40)
+    loading.load_photos(folder, 40)
     (file,) = kept.glob("*-photos.npy")
     file.unlink()
     (file / "inside").mkdir(parents=True)
     with pytest.raises(UserError, match="move the folder of that name away") as raised:
-        photos.load_photos(folder, 40)
+        loading.load_photos(folder, 40)
     assert one_sentence(raised.value)
     assert file.name in str(raised.value)
 
@@ -121,14 +108,14 @@ def some_of(whole: bytes):
 
 def test_photos_are_decoded_anew(kept, tmp_path, capsys):
     folder = write(tmp_path / "photos", draw(6, size=40))
-    photos.load_photos(folder, 40)
+    loading.load_photos(folder, 40)
     (file,) = kept.glob("*-photos.npy")
     whole = file.read_bytes()
-    photos.load_photos(folder, 32)
+    loading.load_photos(folder, 32)
     (other,) = set(kept.glob("*-photos.npy")) - {file}
     for what, content in [*some_of(whole), ("other photos", other.read_bytes())]:
         file.write_bytes(content)
-        again = photos.load_photos(folder, 40)
+        again = loading.load_photos(folder, 40)
         assert (again.images[:] == draw(6, size=40).images).all(), what
         assert f"{file.name} is damaged" in capsys.readouterr().out
         assert file.read_bytes() == whole
@@ -194,17 +181,17 @@ def test_a_run_of_an_earlier_version_is_not_lost(kept):
 
 
 def test_a_checkpoint_that_is_damaged_is_refused(tmp_path):
-    from mobilenet.engine import keras
+    from mobilenet.system.engine import keras
 
     path, best = tmp_path / "checkpoint.npz", np.arange(128.0)
     values = np.arange(3.0), np.ones((2, 2))
     state = [keras.Variable(value) for value in values]
-    train.save(path, PLAN, state, [{"epoch": 1}], [best])
+    trainer.save(path, PLAN, state, [{"epoch": 1}], [best])
     whole = path.read_bytes()
     for what, content in damages(whole, 120):
         path.write_bytes(content)
         try:
-            history, (kept_best,) = train.restore(path, PLAN, state, 1)
+            history, (kept_best,) = trainer.restore(path, PLAN, state, 1)
         except UserError as error:
             assert one_sentence(error), what
             assert str(path) in str(error)
@@ -215,7 +202,7 @@ def test_a_checkpoint_that_is_damaged_is_refused(tmp_path):
     path.unlink()
     path.mkdir()
     with pytest.raises(UserError, match="damaged: delete it"):
-        train.restore(path, PLAN, state, 1)
+        trainer.restore(path, PLAN, state, 1)
 
 
 def test_an_array_that_says_it_is_shorter_is_noticed(tmp_path):
@@ -265,7 +252,7 @@ def test_a_run_goes_on_with_its_photos_and_writes_the_rest_anew(tmp_path, monkey
         raise UserError("Stopped.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "finish", stop)
+        patch.setattr(trainer, "finish", stop)
         assert train.main(line) == 1
     good = (out / "history.jsonl").read_bytes()
     (out / "history.jsonl").write_bytes(good[:-20])
@@ -299,7 +286,7 @@ def test_a_damaged_result_is_still_no_place_for_another_run(tmp_path, capsys, co
 WRITER = """
 import sys
 from pathlib import Path
-from mobilenet.files import replacing
+from mobilenet.system.files import replacing
 with replacing(Path(sys.argv[1])) as new:
     new.write_bytes(b"half")
     print(new.name, flush=True)
@@ -343,7 +330,7 @@ def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path
 
 def test_what_is_taken_before_it_is_locked_is_begun_anew(tmp_path, monkeypatch):
     """Another process sweeps between the making of a file and its lock."""
-    from mobilenet import files
+    from mobilenet.system import files
 
     if files.fcntl is None:
         pytest.skip("needs locks")
@@ -364,7 +351,7 @@ def test_what_is_taken_before_it_is_locked_is_begun_anew(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="without locks it takes a day")
 def test_what_is_taken_as_soon_as_it_is_made_is_begun_anew(tmp_path, monkeypatch):
-    from mobilenet import files
+    from mobilenet.system import files
 
     real, taken = files.tempfile.mkstemp, []
 

@@ -11,14 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kernels
 import nbformat
 import numpy as np
 import pytest
-from conftest import LOW, draw, write
-from copies import copy_small
 
-from mobilenet import ROOT, features
+from mobilenet import ROOT
+from mobilenet.transfer import augmentation, features
+from tests.helpers import kernels
+from tests.helpers.copies import copy_small
+from tests.helpers.drawn import LOW, draw, write
 
 TRAINING = ("03_alpaca_classifier", "04_fine_tuning", "06_from_scratch")
 
@@ -70,7 +71,7 @@ def test_the_notebook_says_what_may_differ_between_machines():
 def test_what_else_a_pass_keeps_changes_no_bit(small, low):
     """Else the same knobs would give other weights after a notebook with another cut."""
     images = draw(20).images
-    maps = features.view_maps(images, 2, 0, rotation=15, zoom=0.15)
+    maps = augmentation.view_maps(images, 2, 0, rotation=15, zoom=0.15)
 
     def passed(*cuts):
         batches = features._stream(small, images, cuts, maps)
@@ -87,7 +88,8 @@ def test_what_else_a_pass_keeps_changes_no_bit(small, low):
 
 AGAIN = """
 import numpy as np
-from mobilenet import train, training
+from mobilenet.scratch import trainer
+from mobilenet.transfer import training
 
 x, labels = np.random.default_rng(0).normal(size=(1, 60, 8)), np.arange(60) % 3
 found = []
@@ -95,7 +97,7 @@ for _ in range(2):
     head = training.build_head(8, 3, dropout=0.2, seed=0)
     training.fit(head, x, labels, epochs=20, learning_rate=0.1, seed=0)
     found.append(np.concatenate([weight.ravel() for weight in head.get_weights()]))
-    train.build(train.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b", "c")))
+    trainer.build(trainer.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b", "c")))
     training._compile.cache_clear()
 print(np.array_equal(*found))
 """

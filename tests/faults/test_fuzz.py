@@ -10,20 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fuzz
 import pytest
 from PIL import Image
 
-from mobilenet import ROOT, UserError, decoding, photos
+from mobilenet import ROOT, UserError
+from mobilenet.photos import decoding, loading
+from tests.helpers import fuzz
 
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.decoding does
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.photos.decoding does
 CHANGES = {"decode": 3000, "scan": 100}
 LARGE = ("CMYK jpg", "RGBA png", "gif", "RGBA tiff", "RGBA avif")
 GIGABYTE = 1024  # MiB, and of the whole process
 MEASURE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from mobilenet import decoding
+from mobilenet.photos import decoding
 with ThreadPoolExecutor() as pool:
     decoded = list(pool.map(lambda path: decoding.read_or_reason(path, 224), sys.argv[1:]))
 print([getattr(one, "shape", one) for one in decoded])
@@ -57,9 +58,9 @@ def test_the_first_folders_are_loaded(tmp_path):
         fuzz.build(tmp_path / name, data)
         if name in ("one", "none"):
             with pytest.raises(UserError):
-                photos.load_photos(tmp_path / name, 32)
+                loading.load_photos(tmp_path / name, 32)
         else:
-            assert len(photos.load_photos(tmp_path / name, 32)) >= 2
+            assert len(loading.load_photos(tmp_path / name, 32)) >= 2
 
 
 def test_the_corpus_is_small():

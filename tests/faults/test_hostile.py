@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw, write
-from hostile import EITHER, KINDS, PASSED, READ, Impossible
 
 import utils
-from mobilenet import photos, training
+from mobilenet.photos import loading, splits
+from mobilenet.transfer import training
+from tests.helpers.drawn import draw, write
+from tests.helpers.hostile import EITHER, KINDS, PASSED, READ, Impossible
 
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.photos does
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as mobilenet.photos.loading does
 SIZE = 32
 
 
@@ -50,8 +51,8 @@ def test_what_becomes_of_it(name, tmp_path):
     found = made(name, folder / "class a")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # as mobilenet.photos does
-        loaded = photos.load_photos(folder, SIZE)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # as mobilenet.photos.loading does
+        loaded = loading.load_photos(folder, SIZE)
     check(loaded, found)
     assert sum(file.startswith("class b/") for file in loaded.files) == 3
     assert loaded.images[:].shape == (len(loaded), SIZE, SIZE, 3)
@@ -70,8 +71,8 @@ def test_a_photo_without_permission(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", read_bytes)
-        check(photos.load_photos(folder, SIZE), {"001.png": "permission denied"})
-    check(photos.load_photos(folder, SIZE), {"001.png": READ})
+        check(loading.load_photos(folder, SIZE), {"001.png": "permission denied"})
+    check(loading.load_photos(folder, SIZE), {"001.png": READ})
 
 
 def test_all_at_once_and_training_goes_on(tmp_path):
@@ -82,9 +83,9 @@ def test_all_at_once_and_training_goes_on(tmp_path):
             found |= make(folder / "class a")
         except Impossible:
             continue
-    loaded = photos.load_photos(folder, SIZE)
+    loaded = loading.load_photos(folder, SIZE)
     check(loaded, found)
-    parts = photos.split(loaded, 0)
+    parts = splits.split(loaded, 0)
     pixels = loaded.images[:].reshape(len(loaded), -1).astype(np.float32) / 255
     head = training.build_head(pixels.shape[1], 2, 0.0, 0)
     train = parts["train"]

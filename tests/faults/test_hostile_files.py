@@ -8,8 +8,19 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import one_sentence
-from hostile_files import (
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dataset import fetch
+from mobilenet import UserError, evaluate, predict
+from mobilenet.inference import classifier, saved
+from mobilenet.networks import backbone, cost, pretrained
+from mobilenet.scratch import trainer
+from mobilenet.scratch.plan import Plan
+from mobilenet.system.engine import keras
+from mobilenet.transfer import runs
+from tests.helpers.drawn import one_sentence
+from tests.helpers.hostile_files import (
     KINDS,
     WEIGHTS,
     Canary,
@@ -18,12 +29,6 @@ from hostile_files import (
     spoil_weights,
     touching,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
-
-from dataset import fetch
-from mobilenet import UserError, backbone, classifier, cost, evaluate, predict, runs, saved, train
-from mobilenet.engine import keras
 
 MEGABYTES = 300  # that a refusal may take; Keras itself takes some dozens to build a network
 
@@ -52,7 +57,7 @@ def test_a_hostile_classifier_is_refused(name, light_classifier, tmp_path, canar
 @pytest.mark.parametrize("model", ["mobilenetv1", "mobilenetv2"])
 def test_what_is_trained_from_scratch_passes(model, tmp_path):
     names = tuple("abcde")
-    network = train.build(train.Plan(model, 0.25, 32, 1, "", 0, names))
+    network = trainer.build(Plan(model, 0.25, 32, 1, "", 0, names))
     inputs = keras.Input(network.input_shape[1:], name="photo")
     whole = keras.Model(inputs, network(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)))
     classifier.save(tmp_path / "model.keras", whole, names)
@@ -131,7 +136,7 @@ def test_a_seed_that_is_none(seed, light_classifier, monkeypatch):
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_hostile_weights_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    file = backbone.weights_file(0.35, 96)
+    file = pretrained.weights_file(0.35, 96)
     file.parent.mkdir()
     make, said = WEIGHTS[name]
     with h5py.File(file, "w") as weights:

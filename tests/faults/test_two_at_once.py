@@ -10,16 +10,22 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from bad_server import Place, serving
-from conftest import LOW, SHORT_END, draw, one_sentence, write
 
 import utils
-from mobilenet import ROOT, UserError, cache, classifier, photos, review, runs, train
-from mobilenet.metrics import History, Result
+from mobilenet import ROOT, UserError
+from mobilenet.inference import classifier
+from mobilenet.photos import corrections, loading
+from mobilenet.scratch import trainer
+from mobilenet.scratch.plan import Plan
+from mobilenet.system import cache
+from mobilenet.transfer import runs
+from mobilenet.transfer.metrics import History, Result
+from tests.helpers.bad_server import Place, serving
+from tests.helpers.drawn import LOW, SHORT_END, draw, one_sentence, write
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs users and limits of POSIX")
 HISTORY = History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
-PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
+PLAN = Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
 ROW = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 0.5)
 
 # --- A full disk ---
@@ -90,15 +96,15 @@ class Writers:
         classifier.save(self.folder / "model.keras", self.network, ("dark", "light"))
 
     def checkpoint(self):
-        train.save(self.folder / "checkpoint.npz", PLAN, [], [], [np.zeros(99)])
+        trainer.save(self.folder / "checkpoint.npz", PLAN, [], [], [np.zeros(99)])
 
     def history(self):
-        train.write_history(self.folder, [{"epoch": 1, **ROW}, {"epoch": 2, **ROW}])
+        trainer.write_history(self.folder, [{"epoch": 1, **ROW}, {"epoch": 2, **ROW}])
 
     def decision(self):
-        loaded = photos.load_photos(self.photos(), 8)
+        loaded = loading.load_photos(self.photos(), 8)
         self.times += 1
-        review.decide(loaded, {loaded.files[0]: (None, "class b")[self.times % 2]})
+        corrections.decide(loaded, {loaded.files[0]: (None, "class b")[self.times % 2]})
 
     def scoreboard(self):
         utils.publish("frozen", Result(3, 4), 1.5, draw(3, size=8), self.small)
@@ -126,7 +132,7 @@ def test_a_full_disk(way, full, tmp_path, monkeypatch, network, small):
         if way != "decision":  # its photos are decoded once, elsewhere
             monkeypatch.setattr(cache, "FOLDER", disk)
         monkeypatch.setattr(runs, "FOLDER", disk)
-        monkeypatch.setattr(review, "FILE", disk / "corrections.csv")
+        monkeypatch.setattr(corrections, "FILE", disk / "corrections.csv")
         monkeypatch.setattr(utils, "BOARD", disk)
         write_it = getattr(Writers(disk, network, small), way)
         write_it()
@@ -144,9 +150,8 @@ def test_a_full_disk(way, full, tmp_path, monkeypatch, network, small):
 def test_output_that_cannot_be_written():
     """Also where it is small enough to wait in a buffer until the end."""
     for line in ("print('short')", "print('long' * 100_000)"):
-        script = (
-            f"import sys; from mobilenet.command import run\nsys.exit(run(lambda: {line} or 0))"
-        )
+        script = "import sys; from mobilenet.system.command import run\n"
+        script += f"sys.exit(run(lambda: {line} or 0))"
         with open("/dev/full", "w") as full:
             done = subprocess.run(
                 [sys.executable, "-c", script],
@@ -236,7 +241,7 @@ def test_fetching_into_a_folder_that_may_only_be_read(read_only, tmp_path):
         place = Place(server, tmp_path)
         script = (
             "import sys; from pathlib import Path; from dataset import fetch; "
-            "from mobilenet import command; base, folder, manifest = sys.argv[1:]; "
+            "from mobilenet.system import command; base, folder, manifest = sys.argv[1:]; "
             "sys.exit(command.run(lambda: fetch.fetch(base, Path(folder), Path(manifest))))"
         )
         folder = str(read_only / "dataset" / "photos")
@@ -253,7 +258,7 @@ def test_notebooks_in_a_folder_that_may_only_be_read(read_only):
 def test_files_may_be_read_by_others(tmp_path, monkeypatch, network, small):
     monkeypatch.setattr(cache, "FOLDER", tmp_path)
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
-    monkeypatch.setattr(review, "FILE", tmp_path / "corrections.csv")
+    monkeypatch.setattr(corrections, "FILE", tmp_path / "corrections.csv")
     monkeypatch.setattr(utils, "BOARD", tmp_path)
     for way in WAYS:
         getattr(Writers(tmp_path, network, small), way)()
@@ -271,8 +276,12 @@ import os, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from mobilenet import backbone, cache, classifier, features, photos, runs, metrics, saved, training
-from mobilenet.engine import keras
+from mobilenet.networks import backbone
+from mobilenet.inference import classifier, saved
+from mobilenet.transfer import features, runs, metrics, training
+from mobilenet.photos import loading as photos
+from mobilenet.system import cache
+from mobilenet.system.engine import keras
 
 def remember(seed):
     history = metrics.History([0.5, 0.25], [0.8, 0.9], [0.4, 0.3], [0.8, 0.9], best=1)
@@ -362,7 +371,8 @@ def test_two_at_once_many_times(tmp_path):
 LOADER = """
 import sys
 from pathlib import Path
-from mobilenet import UserError, cache, photos
+from mobilenet import UserError
+from mobilenet.photos import loading as photos; from mobilenet.system import cache
 cache.FOLDER = Path(sys.argv[2])
 print("ready", flush=True)
 for _ in range(int(sys.argv[3])):
@@ -379,7 +389,7 @@ def test_the_cache_is_deleted_in_the_middle(tmp_path, monkeypatch, times):
     """Two load photos while a third deletes what they keep: right photos, or a sentence."""
     source, folder = write(tmp_path / "photos", draw(6, size=16)), tmp_path / "cache"
     monkeypatch.setattr(cache, "FOLDER", tmp_path / "mine")
-    right = cache.digest(photos.load_photos(source, 16).images[:])
+    right = cache.digest(loading.load_photos(source, 16).images[:])
     line = [sys.executable, "-c", LOADER, str(source), str(folder), str(times)]
     two = [
         subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -397,4 +407,4 @@ def test_the_cache_is_deleted_in_the_middle(tmp_path, monkeypatch, times):
         assert len(lines) == times
         assert all(one == right or "so run this again" in one for one in lines), said
     monkeypatch.setattr(cache, "FOLDER", folder)  # where nothing is left that does harm
-    assert cache.digest(photos.load_photos(source, 16).images[:]) == right
+    assert cache.digest(loading.load_photos(source, 16).images[:]) == right

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from figure_contract import FigureContract
 
 import utils
-from mobilenet import train
-from mobilenet.metrics import Result
+from mobilenet.scratch import kept_runs
+from mobilenet.transfer.metrics import Result
+from tests.helpers.figure_contract import FigureContract
 
 COUNTS = (10, 20, 50, 268)
 
@@ -97,8 +97,8 @@ def test_a_step_shows_its_count_and_its_interval():
 
 
 def test_the_table_of_runs_holds_what_they_say():
-    runs = train.kept_runs()
-    header, rows = train.kept_table(runs)
+    runs = kept_runs.kept_runs()
+    header, rows = kept_runs.kept_table(runs)
     assert {len(header)} == {len(row) for row in rows}
     assert len(rows) == len(runs) >= 3
     text = str(rows)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from matplotlib import colors
 from matplotlib.patches import Rectangle
-from test_looking import any_answers, boxes, some_answers, some_photos
 
 import utils
-from mobilenet import crowd_figures, metrics
+from mobilenet.figures import confusion
+from mobilenet.transfer import metrics
+from tests.helpers.answers import any_answers, boxes, some_answers, some_photos
 
 
 def cells(figure):
@@ -31,7 +32,7 @@ def cells(figure):
         left, right, bottom, top = image.get_extent()
         assert at(left, top) is at(right, bottom), "inside of the cell"
         assert right - left == pytest.approx(bottom - top)
-        assert right - left > crowd_figures.THUMBNAIL - 0.05
+        assert right - left > confusion.THUMBNAIL - 0.05
         at(left, top).images.append(image)
     return found
 
@@ -57,7 +58,7 @@ def test_each_cell_counts_its_photos_and_shows_them(classes, count):
         assert bool(seen) == bool(len(mine))
         more = len(mine) - len(seen)
         assert cell.words[2:] == (
-            [f"+ {more} more"] if more and cell.box.width > crowd_figures.ROOMY else []
+            [f"+ {more} more"] if more and cell.box.width > confusion.ROOMY else []
         )
     first, second = photos.class_names[:2]
     right, wrong = (((photos.labels == 0) & (guesses == k)).sum() for k in (0, 1))

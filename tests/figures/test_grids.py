@@ -6,49 +6,18 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
-from figure_contract import FigureContract
 from matplotlib import colors
 from matplotlib.patches import Rectangle
 
 import utils
-from mobilenet import UserError, canvas, crowd_figures, explain, metrics, photo_figures
-
-NAMES = [
-    "alpaca",
-    "not alpaca",
-    "a class with a long name",
-    "été",
-    "$5 to $6",
-    "Arabian camel",
-    "llama",
-    "goat",
-]
-
-
-def some_photos(classes=2, count=12, size=16):
-    """Photos whose class names are short, long and odd."""
-    photos = draw(count, classes=classes, size=size)
-    return replace(photos, class_names=tuple(NAMES[:classes]))
-
-
-def some_answers(photos, wrong=3, seed=0):
-    """Probabilities for photos, of which `wrong` ones, drawn at random, are for another class."""
-    rng = np.random.default_rng(seed)
-    classes, count = len(photos.class_names), len(photos)
-    guesses = photos.labels.copy()
-    missed = rng.permutation(count)[:wrong]
-    guesses[missed] = (guesses[missed] + 1) % classes
-    p = np.full((count, classes), 0.1 / (classes - 1))
-    p[np.arange(count), guesses] = 0.9
-    return p, np.sort(missed)
-
-
-def any_answers(photos, seed=0, strength=2.0):
-    """Probabilities of every size, often right."""
-    logits = np.random.default_rng(seed).normal(0, 1, (len(photos), len(photos.class_names)))
-    logits[np.arange(len(photos)), photos.labels] += strength
-    return metrics.probabilities(logits)
+from mobilenet import UserError
+from mobilenet.explain import neighbours
+from mobilenet.figures import canvas, grids
+from mobilenet.figures import feature_map as maps
+from mobilenet.transfer import metrics
+from tests.helpers.answers import NAMES, any_answers, boxes, some_answers, some_photos
+from tests.helpers.drawn import one_sentence
+from tests.helpers.figure_contract import FigureContract
 
 
 def long_names(photos):
@@ -81,10 +50,12 @@ def features(photos, seed=0, apart=1.0):
     return centres[photos.labels] + rng.normal(0, 1, (len(photos), 8))
 
 
-def neighbours(classes=2, count=12, rows=4):
+def nearest(classes=2, count=12, rows=4):
     photos = some_photos(classes, count)
     some, chosen = features(photos), np.arange(rows)
-    return utils.neighbour_grid(photos, chosen, photos, *explain.neighbours(some[chosen], some, 5))
+    return utils.neighbour_grid(
+        photos, chosen, photos, *neighbours.neighbours(some[chosen], some, 5)
+    )
 
 
 def changed(classes=2, strength=1.0):
@@ -120,9 +91,9 @@ FIGURES = {
     "grad_cam_rows, five": lambda: cams(5, networks=("frozen", "fine-tuned from block_13_expand")),
     "grad_cam_rows, one network": lambda: cams(2, 1, networks=("frozen",)),
     "grad_cam_rows, three networks": lambda: cams(5, networks=("from scratch", "frozen", "tuned")),
-    "neighbour_grid": lambda: neighbours(),
-    "neighbour_grid, five": lambda: neighbours(5),
-    "neighbour_grid, few": lambda: neighbours(2, 2, rows=1),
+    "neighbour_grid": lambda: nearest(),
+    "neighbour_grid, five": lambda: nearest(5),
+    "neighbour_grid, few": lambda: nearest(2, 2, rows=1),
     "feature_map": lambda: feature_map(),
     "feature_map, five": lambda: feature_map(5),
     "feature_map, 12 photos": lambda: feature_map(2, 6),
@@ -213,7 +184,7 @@ def test_only_those_asked_for_are_shown(classes):
     photos = replace(some_photos(classes, 10), labels=np.repeat(np.arange(classes), 10))
     p = any_answers(photos, strength=1.5)
     wrong = np.flatnonzero(p.argmax(axis=1) != photos.labels)
-    unsure = np.flatnonzero(p.max(axis=1) < photo_figures.UNSURE)
+    unsure = np.flatnonzero(p.max(axis=1) < grids.UNSURE)
     assert 0 < len(wrong) < len(unsure) < len(photos)
     for only, expected in (("wrong", wrong), ("unsure", unsure)):
         figure = utils.prediction_grid(photos, p, columns=8, order="file", only=only)
@@ -290,9 +261,9 @@ def test_a_row_shows_the_photo_and_then_under_heat():
     for i in range(4):
         photo, one, other = figure.axes[3 * i : 3 * i + 3]
         assert which(photos, photo) == [i]
-        assert frame(photo)[0] == utils.class_colour(photos.labels[i])
+        assert frame(photo)[0] == canvas.class_colour(photos.labels[i])
         over = one.get_images()[0].get_array().data.astype(float)
-        grey = photo_figures.DARKENED * photos.images[i].mean(axis=2) / 255
+        grey = grids.DARKENED * photos.images[i].mean(axis=2) / 255
         cold = np.repeat(grey[16:, :, None], 3, axis=2)
         assert over[16:] == pytest.approx(cold, abs=0.01), "grey where nothing speaks for the class"
         assert over.sum(axis=2)[0, -1] == pytest.approx(over.sum(axis=2).max(), rel=0.02)
@@ -338,13 +309,13 @@ def test_neighbours_have_their_own_class_colour_and_strangers_a_mark():
         looks = [frame(axes) for axes in row]
         for axes, (colour, *look) in zip(row, looks, strict=True):
             (i,) = which(photos, axes)
-            assert colour == utils.class_colour(photos.labels[i])
+            assert colour == canvas.class_colour(photos.labels[i])
             assert (look != list(looks[0][1:])) == ("≠" in axes.get_title())
     assert "2 of these 6 are of another class" in figure.get_label()
 
 
 def test_at_most_four_photos_get_a_row():
-    figure = neighbours(2, 12, rows=7)
+    figure = nearest(2, 12, rows=7)
     assert len([axes for axes in figure.axes if axes.get_images()]) == 4 * 6
     assert figure.get_label().startswith("4 photos, each with the 5 most similar of 24;")
 
@@ -352,21 +323,17 @@ def test_at_most_four_photos_get_a_row():
 # --- The map ---
 
 
-def boxes(axes):
-    return np.array([one.get_extent() for one in axes.get_images()])
-
-
 @pytest.mark.parametrize("name", [name for name in FIGURES if name.startswith("feature_map")])
 def test_pictures_on_the_map_cover_no_other(name):
     figure = made(name)
     for axes in figure.axes:
         found = boxes(axes)
-        assert 3 <= len(found) <= crowd_figures.THUMBNAILS
+        assert 3 <= len(found) <= maps.THUMBNAILS
         for a, b in combinations(found, 2):
             assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
         assert found.min() >= 0
         assert found[:, 1].max() <= 1
-        assert found[:, 3].max() <= crowd_figures.PANEL
+        assert found[:, 3].max() <= maps.PANEL
     again = FIGURES[name]()
     for axes, other in zip(figure.axes, again.axes, strict=True):
         assert (boxes(axes) == boxes(other)).all(), "the same at each call"
@@ -387,11 +354,11 @@ def test_pictures_lie_at_their_dots_in_their_class_colour():
     (axes,) = utils.feature_map(photos, before, after).axes
     dots = axes.collections[1:10:2]
     assert [colors.to_hex(one.get_facecolor()[0]) for one in dots] == [
-        utils.class_colour(k) for k in range(5)
+        canvas.class_colour(k) for k in range(5)
     ]
     assert len({one.get_paths()[0].vertices.tobytes() for one in dots}) == 5
     ends, starts = dots_and_arrows(axes, 5)
-    points, _ = explain.plane(np.concatenate([before, after]))
+    points, _ = neighbours.plane(np.concatenate([before, after]))
     drawn = np.concatenate([starts, ends])
     scale = np.ptp(drawn, axis=0) / np.ptp(points, axis=0)
     assert scale[0] == pytest.approx(scale[1]), "a unit is as long up as along"
@@ -401,7 +368,7 @@ def test_pictures_lie_at_their_dots_in_their_class_colour():
     assert middles == pytest.approx(ends[mine])
     frames = [one for one in axes.patches if isinstance(one, Rectangle)]
     assert [colors.to_hex(one.get_edgecolor()) for one in frames] == [
-        utils.class_colour(photos.labels[i]) for i in mine
+        canvas.class_colour(photos.labels[i]) for i in mine
     ]
 
 
@@ -415,7 +382,7 @@ def test_the_title_says_how_far_photos_moved(moved):
     figure = utils.feature_map(photos, before, before + step, ("frozen", "tuned"))
     (axes,) = figure.axes
     title = axes.get_title()
-    assert title.startswith("Almost nothing moves: ") == (moved < crowd_figures.STILL)
+    assert title.startswith("Almost nothing moves: ") == (moved < maps.STILL)
     assert f"rom frozen to tuned, the median photo moves by {moved:.0%}".replace("%", " %") in title
     assert title[1:] in figure.get_label()
     ends, starts = dots_and_arrows(axes, 2)
@@ -429,6 +396,6 @@ def test_photos_that_all_are_alike_lie_in_the_middle():
     nothing = np.zeros((6, 8))
     (axes,) = utils.feature_map(photos, nothing, nothing).axes
     assert len(axes.get_images()) == 1
-    middle = (0.5, crowd_figures.PANEL / 2)
+    middle = (0.5, maps.PANEL / 2)
     ends, _ = dots_and_arrows(axes, 2)
     assert ends == pytest.approx(np.full((6, 2), middle))

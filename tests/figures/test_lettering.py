@@ -10,8 +10,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from conftest import one_sentence
-from figure_contract import FigureContract, texts
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given
@@ -19,8 +17,12 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import fontManager
 
 import utils
-from mobilenet import lettering, metrics
-from mobilenet.photos import Photos, split
+from mobilenet.figures import lettering
+from mobilenet.photos.photos import Photos
+from mobilenet.photos.splits import split
+from mobilenet.transfer import metrics
+from tests.helpers.drawn import one_sentence
+from tests.helpers.figure_contract import FigureContract, texts
 
 NAMES = ("三毛猫", "三毛犬", "柴犬のこども", "שלום עולם", "مرحبا", "e\u0301te\u0301")
 NAMES = (*NAMES, "ไทย", "a\u200bb", "\udcff.")

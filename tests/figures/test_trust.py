@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
-from figure_contract import FigureContract
 
 import utils
-from mobilenet import UserError, curve_figures, explain, runs, trust_figures
-from mobilenet.canvas import GREY
-from mobilenet.metrics import History, Result, probabilities, wilson_interval
+from mobilenet import UserError
+from mobilenet.explain import calibration
+from mobilenet.figures import canvas, curves, trust
+from mobilenet.figures.canvas import GREY
+from mobilenet.transfer import runs
+from mobilenet.transfer.metrics import History, Result, probabilities, wilson_interval
+from tests.helpers.drawn import draw, one_sentence
+from tests.helpers.figure_contract import FigureContract
 
 LONG = "a class with a long name, $5 to $6"
 KNOBS = {
@@ -60,7 +63,7 @@ def reliability(count, classes, temperature=None):
 def thresholds(count, classes, name="alpaca"):
     logits, labels = answers(count, classes)
     p, positive = probabilities(logits)[:, 0], labels == 0
-    return utils.threshold_plot(p, positive, explain.choose_threshold(p, positive, 0.9), name)
+    return utils.threshold_plot(p, positive, calibration.choose_threshold(p, positive, 0.9), name)
 
 
 def history(epochs=6, lowest=0.1, share=0.9):
@@ -77,18 +80,18 @@ def remember(turned, correct=45, lowest=0.1, notebook="03", photos=None):
     return runs.remember(notebook, *about, Result(correct, 50), lowest, 1.5, made)
 
 
-def curves(count):
+def shown_runs(count):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(runs, "FOLDER", Path(folder))
         for i, turned in enumerate(TURNED[:count]):
             remember(turned, 40 + i % 7, 0.1 / (i + 1))
-        return utils.run_curves(runs.recall("03")[0])
+        return curves.run_curves(runs.recall("03")[0])
 
 
 def no_numbers():
     """A run whose losses all were no numbers."""
     about = "03-x", "03", "2025-01-01", 1, {}, {}, {}, 1, 2, 0.0, 1.0
-    return utils.run_curves([runs.Run(*about, {kind: [None, None] for kind in runs.CURVES})])
+    return curves.run_curves([runs.Run(*about, {kind: [None, None] for kind in runs.CURVES})])
 
 
 FIGURES = {
@@ -112,9 +115,9 @@ FIGURES = {
     "threshold_plot, none is called so": lambda: utils.threshold_plot(
         np.linspace(0, 0.4, 12), np.arange(12) > 6, 0.5, "alpaca"
     ),
-    "run_curves, one run": lambda: curves(1),
-    "run_curves, two runs": lambda: curves(2),
-    "run_curves, ten runs": lambda: curves(10),
+    "run_curves, one run": lambda: shown_runs(1),
+    "run_curves, two runs": lambda: shown_runs(2),
+    "run_curves, ten runs": lambda: shown_runs(10),
     "run_curves, no numbers": no_numbers,
 }
 
@@ -135,7 +138,7 @@ def test_a_dot_is_a_bin_of_enough_photos_with_its_interval_and_its_count(count, 
     ((line, _, (reach,)),) = axes.containers
     counts = [int(one.get_text().replace(",", "")) for one in axes.texts]
     assert sum(counts) == count
-    assert min(counts) >= min(trust_figures.FEWEST, count)
+    assert min(counts) >= min(trust.FEWEST, count)
     sure, right = np.sort(p.max(axis=1))[::-1], p.argmax(axis=1) == labels
     right = right[np.argsort(-p.max(axis=1), kind="stable")]
     ends = np.cumsum(counts)
@@ -153,11 +156,11 @@ def test_the_scores_are_told_before_and_after():
     figure = utils.reliability_plot(before, labels, 3.0)
     _, *said = (one.get_text() for one in figure.legends[0].get_texts())
     for p, words in zip((before, after), said, strict=True):
-        assert f"calibration error {explain.reliability(p, labels).error:.3f}" in words
+        assert f"calibration error {calibration.reliability(p, labels).error:.3f}" in words
         assert f"loss {-np.log(p[np.arange(20_000), labels]).mean():.3f}" in words
         assert words.split(": ")[1] in figure.get_label()
-    assert explain.reliability(after, labels).error < 0.01
-    assert explain.reliability(before, labels).error > 0.05
+    assert calibration.reliability(after, labels).error < 0.01
+    assert calibration.reliability(before, labels).error > 0.05
     first, second = (one[0] for one in figure.axes[0].containers)
     assert second.get_ydata() == pytest.approx(second.get_xdata(), abs=0.05), "on the dotted line"
     assert first.get_ydata() != pytest.approx(first.get_xdata(), abs=0.05)
@@ -171,7 +174,10 @@ def test_the_chosen_threshold_is_marked_with_its_counts():
     assert "0.500: precision 2 of 3 (" in alt
     assert "recall 2 of 3 (20.8 to 93.9 %)" in alt
     axes, ours, others = figure.axes
-    for strip, some, colour in ((ours, positive, utils.class_colour(1)), (others, ~positive, GREY)):
+    for strip, some, colour in (
+        (ours, positive, canvas.class_colour(1)),
+        (others, ~positive, GREY),
+    ):
         strokes, _ = strip.lines
         assert strokes.get_xdata() == pytest.approx(p[some])
         assert strokes.get_color() == colour
@@ -346,7 +352,7 @@ def test_damaged_files_are_named_and_left_out(log, outputs, capsys):
 
 
 def test_the_curves_are_those_of_the_runs_and_the_newest_stands_out():
-    figure = curves(10)
+    figure = shown_runs(10)
     for axes, first in zip(figure.axes, (0.7, 0.5), strict=True):
         drawn = [one for one in axes.lines if len(one.get_ydata()) > 1]
         assert len(drawn) == 10
@@ -366,7 +372,7 @@ def test_the_curves_are_those_of_the_runs_and_the_newest_stands_out():
 def test_a_better_run_has_a_star_in_the_picture(log):
     remember({}, 50, 0.1)
     remember({"EPOCHS": 2}, 30, 0.6)
-    figure = utils.run_curves(runs.recall("03")[0])
+    figure = curves.run_curves(runs.recall("03")[0])
     for axes in figure.axes:
         stars = [one for one in axes.lines if one.get_marker() == "*"]
         assert [one.get_xdata()[0] for one in stars] == [6]
@@ -375,9 +381,9 @@ def test_a_better_run_has_a_star_in_the_picture(log):
 
 
 def test_losses_that_are_much_alike_have_a_linear_axis(log):
-    for lowest, scale in ((0.72 / curve_figures.LINEAR, "linear"), (0.01, "log")):
+    for lowest, scale in ((0.72 / curves.LINEAR, "linear"), (0.01, "log")):
         remember({"SEED": lowest}, 45, lowest)
-        assert utils.run_curves(runs.recall("03")[0]).axes[0].get_yscale() == scale
+        assert curves.run_curves(runs.recall("03")[0]).axes[0].get_yscale() == scale
 
 
 def test_showing_runs_twice_gives_the_same_bytes(log, outputs):

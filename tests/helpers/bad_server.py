@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import draw, one_sentence
 from PIL import Image
 
 from dataset.fetch import fetch
 from mobilenet import UserError
+from tests.helpers.drawn import draw, one_sentence
 
 HEADER = ["path", "label", "bytes", "sha256", "width", "height"]
 SECONDS = 1.0  # a silent server is waited for

@@ -1,7 +1,7 @@
 """A Ray cluster on loopback for tests: a head and as many more nodes as are asked for, each in
 processes of its own, by Ray's own tool for this.
 
-    python tests/cluster.py FOLDER GPUS
+    python tests/helpers/cluster.py FOLDER GPUS
 
 Says HOST:PORT; for each line of standard input starts a node with one core and says the process id
 of its raylet, of which all other processes of the node are children. Each node says that it has so
@@ -9,6 +9,7 @@ many GPUs. Ends with its input.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,13 +19,14 @@ from pathlib import Path
 
 # What a driver on loopback needs, too: else Ray replaces 127.0.0.1 by the machine's own address.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-# A node that was killed is missed after two seconds, not fifteen: its socket refuses at once. One
-# that only waits for a core of a busy machine is not taken for dead.
+# A node that was killed is missed after six seconds, not fifteen: its socket refuses at once. One
+# that only waits for a core of a busy machine is not taken for dead, nor one that has just begun:
+# after a single refusal gRPC reports the next two seconds' checks as failed, too.
 HEALTH = {
-    "RAY_health_check_initial_delay_ms": "0",
-    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "120000",
-    "RAY_health_check_failure_threshold": "4",
+    "RAY_health_check_failure_threshold": "6",
 }
 NODE = {"num_cpus": 1, "object_store_memory": 300_000_000, "include_log_monitor": False}
 
@@ -71,9 +73,22 @@ def started(gpus: int = 0):
             cluster = Cluster(process)
             cluster.add()
             yield cluster
+        except BaseException:
+            print(complaints(Path(folder)))
+            raise
         finally:
             kill([process.pid, *descendants(process.pid)])  # the first, so that it starts no more
             process.communicate()
+
+
+def complaints(folder: Path) -> str:
+    """What the processes of a cluster complained of, to be shown where a test fails."""
+    lines = [(folder / "log").read_text(errors="replace")]
+    for log in sorted(folder.glob("ray/session_2*/logs/*.*")):
+        for line in log.read_text(errors="replace").splitlines():
+            if re.match(r"\[.{23} [WECF] ", line):
+                lines.append(f"{log.name}: {line[:300]}")
+    return "\n".join(lines[-200:])
 
 
 def kill(processes: list[int]) -> None:

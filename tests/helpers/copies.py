@@ -28,7 +28,7 @@ DEEP = ("01_convolution_cost", "02_mobilenet_architecture")
 SHALLOW = """
 
 def _shallow(model):
-    from mobilenet.engine import keras
+    from mobilenet.system.engine import keras
 
     left_out = {f"block_{number}" for number in (2, 4, 5, 7, 8, 9, 11, 12, 15)}
     inputs = x = keras.Input(model.input_shape[1:])
@@ -57,7 +57,13 @@ SMALL = {
         "REPEATS": "5",
     },
     "03_alpaca_classifier": {"VIEWS": "2", "EPOCHS": "8"},
-    "04_fine_tuning": {"EPOCHS": "2", "HEAD_EPOCHS": "8", "VIEWS": "2", "RATES": "(1e-4, 1e-2)"},
+    "04_fine_tuning": {
+        "EPOCHS": "2",
+        "TRIED_EPOCHS": "2",
+        "HEAD_EPOCHS": "8",
+        "VIEWS": "2",
+        "RATES": "(1e-4, 1e-2)",
+    },
     "05_how_far_to_trust_it": {"VIEWS": "2", "EPOCHS": "8", "FOLDS": "2"},
     "06_from_scratch": {
         "SIZE": "32",
@@ -85,7 +91,7 @@ def copy_project(folder: Path) -> Path:
     leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
     for name in ("mobilenet", "notebooks", "images", "my_photos"):
         shutil.copytree(ROOT / name, copy / name, ignore=leave)
-    for name in ("utils.py", "Makefile", "requirements.txt"):
+    for name in ("utils.py", "Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
     (copy / "dataset").mkdir()
     for drawn in (ROOT / "dataset").glob("rendered*/"):
@@ -106,10 +112,11 @@ def copy_small(folder: Path, photos: Path | None = None, deep: bool = False) -> 
         (few / of.name).mkdir(parents=True)
         for file in sorted(of.iterdir())[:FEW]:
             shutil.copy(file, few / of.name)
-    sizes, backbone = r'("(?:imagenet|bundled)": \([\d.]+, )\d+', copy / "mobilenet" / "backbone.py"
-    change(backbone, sizes, rf"\g<1>{SIZE}", 2)
+    sizes, networks = r'("(?:imagenet|bundled)": \([\d.]+, )\d+', copy / "mobilenet" / "networks"
+    change(networks / "pretrained.py", sizes, rf"\g<1>{SIZE}", 2)
     if not deep:
-        change(copy / "mobilenet" / "networks.py", SAME_SIZE, "", 4)
+        change(networks / "mobilenets.py", SAME_SIZE, "", 4)
+        backbone = networks / "backbone.py"
         change(backbone, "    model.trainable = False\n", r"    model = _shallow(model)\n\g<0>", 1)
         backbone.write_text(backbone.read_text("utf-8") + SHALLOW, "utf-8")
     for name, knobs in SMALL.items():

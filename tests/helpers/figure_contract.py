@@ -2,11 +2,11 @@
 
 from itertools import combinations
 
-from conftest import one_sentence
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mobilenet.canvas import WIDEST
+from mobilenet.figures.canvas import WIDEST
+from tests.helpers.drawn import one_sentence
 
 
 def texts(figure):

@@ -18,7 +18,7 @@ import zlib
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parents[1] / "corpus"
 SECONDS = 600  # each
 watched = nullcontext()
 if __name__ == "__main__":
@@ -30,7 +30,9 @@ if __name__ == "__main__":
 with watched:
     from PIL import Image
 
-    from mobilenet import BUILD, UserError, cache, decoding, folders, photos, review, tables
+    from mobilenet import BUILD, UserError
+    from mobilenet.photos import corrections, decoding, folders, loading, tables
+    from mobilenet.system import cache
 
     Image.init()  # all formats
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -71,17 +73,17 @@ def scan(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "photos")
         build(folder, data)
-        kept, first = (cache.FOLDER, review.FILE), None
-        cache.FOLDER, review.FILE = Path(place, "cache"), Path(place, "corrections.csv")
+        kept, first = (cache.FOLDER, corrections.FILE), None
+        cache.FOLDER, corrections.FILE = Path(place, "cache"), Path(place, "corrections.csv")
         try:
-            first = photos.load_photos(folder, 32)
-            again = photos.load_photos(folder, 32)
+            first = loading.load_photos(folder, 32)
+            again = loading.load_photos(folder, 32)
         except UserError as error:
             assert first is None
             assert_line(str(error))
             return
         finally:
-            cache.FOLDER, review.FILE = kept
+            cache.FOLDER, corrections.FILE = kept
             cache._whole.clear()  # which a process with one folder never fills
         assert (first.files, first.left_out) == (again.files, again.left_out)
         assert (first.images[:] == again.images[:]).all()

@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import fuzz
 import numpy as np
 from PIL import Image
 
-from mobilenet import decoding
+from mobilenet.photos import decoding
+from tests.helpers import fuzz
 
 READ, PASSED, EITHER = "read", "passed over", "read, or left out with a reason"
 KINDS: dict[str, Callable[[Path], dict[str, str]]] = {}
@@ -211,7 +211,7 @@ def link(folder: Path, name: str, to: Path | str) -> None:
 
 @kind("link to a photo elsewhere")
 def elsewhere(folder):
-    target = folder.parents[1] / "elsewhere.jpg"
+    target = folder.parents[1] / "third_party.jpg"
     target.write_bytes(content("jpg"))
     link(folder, "link.jpg", target)
     return {"link.jpg": READ}

@@ -21,8 +21,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mobilenet import classifier
-from mobilenet.engine import keras
+from mobilenet.inference import classifier
+from mobilenet.system.engine import keras
 
 DAMAGED = "is no model, or damaged"
 KINDS: dict[str, tuple[Callable[[Path], None], str]] = {}

@@ -19,10 +19,11 @@ from typing import Any
 import h5py
 import nbformat
 import numpy as np
-from copies import code_cells
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+
+from tests.helpers.copies import code_cells
 
 LOST = 90  # seconds without a word, after which a user would take another kernel
 
@@ -49,6 +50,7 @@ def kernel(
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
     own = {"PHOTOS": "", "WEIGHTS": "bundled", "JUPYTER_PREFER_ENV_PATH": "1"}
+    own["PYTHONPATH"] = str(project)
     left_out = {"MOBILENET_LOG", "KERAS_HOME"}
     others = {key: value for key, value in os.environ.items() if key not in left_out}
     with client.setup_kernel(env=others | own | environment):

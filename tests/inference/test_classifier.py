@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SIZE, draw, one_sentence, write
-from hostile_files import rewritten
 
-from mobilenet import ROOT, UserError, classifier, features, metrics, predict, training
-from mobilenet.engine import keras
+from mobilenet import ROOT, UserError, predict
+from mobilenet.inference import classifier, prediction
+from mobilenet.system.engine import keras
+from mobilenet.transfer import features, metrics, training
+from tests.helpers.drawn import SIZE, draw, one_sentence, write
+from tests.helpers.hostile_files import rewritten
 
 CUT = "block_2_expand"
 
@@ -64,7 +66,7 @@ def test_the_file_tells_its_classes_and_is_a_plain_keras_file(saved_classifier):
 
 
 def test_a_moved_file_keeps_its_names(light_classifier, tmp_path):
-    moved = shutil.copy(light_classifier, tmp_path / "elsewhere.keras")
+    moved = shutil.copy(light_classifier, tmp_path / "third_party.keras")
     assert classifier.load(Path(moved))[1] == ("dark", "light")
 
 
@@ -277,15 +279,15 @@ def test_a_named_file_of_a_kind_that_is_not_read(tmp_path):
     for name, reason in (("x.jxl", "JPEG XL is not read"), ("x.CR2", "RAW"), ("x.txt", "no JPEG")):
         (tmp_path / name).write_bytes(b"no photo")
         with pytest.raises(UserError, match=reason) as raised:
-            predict.read(tmp_path / name, SIZE)
+            prediction.read(tmp_path / name, SIZE)
         assert one_sentence(raised.value)
     with pytest.raises(UserError, match="it is not there"):
-        predict.read(tmp_path / "nowhere.jxl", SIZE)
+        prediction.read(tmp_path / "nowhere.jxl", SIZE)
     write(tmp_path, draw(1))
     photo = next(tmp_path.glob("*/*.png"))
-    expected = predict.read(photo, SIZE)
+    expected = prediction.read(photo, SIZE)
     photo = photo.rename(tmp_path / "photo.jxl")
-    assert (predict.read(photo, SIZE) == expected).all(), "whatever it is called"
+    assert (prediction.read(photo, SIZE) == expected).all(), "whatever it is called"
 
 
 def test_files_in_the_order_they_are_named(folder, light_classifier, capsys):
@@ -348,7 +350,8 @@ AT_ONCE = """
 import sys
 import numpy as np
 from mobilenet import predict
-predict.answers = lambda *_: (lambda photos: np.full((len(photos), 2), 0.5), ("a", "b"), 96)
+from mobilenet.inference import prediction
+prediction.answers = lambda *_: (lambda photos: np.full((len(photos), 2), 0.5), ("a", "b"), 96)
 sys.exit(predict.main(sys.argv[1:]))
 """
 
@@ -386,7 +389,7 @@ def test_a_full_disk_is_said(folder):
 
 def test_interrupting_is_no_traceback():
     script = (
-        "import sys; from mobilenet.command import run\n"
+        "import sys; from mobilenet.system.command import run\n"
         "def work(): raise KeyboardInterrupt\n"
         "sys.exit(run(work))"
     )

@@ -1,12 +1,13 @@
 """Files that LiteRT shall run: what is damaged or none of ours is refused before it reads them."""
 
 import pytest
-from test_damage import damages
-from test_export import refusal
 
-from mobilenet import classifier, export, litert
-from mobilenet.engine import keras, tf
-from mobilenet.quiet import quiet
+from mobilenet.inference import classifier, litert
+from mobilenet.phone import convert
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.guards import quiet
+from tests.helpers.damages import damages
+from tests.helpers.drawn import refusal
 
 pytestmark = pytest.mark.device
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.device
 def test_a_damaged_file_is_refused_before_the_runtime_sees_it(
     saved_classifier, tmp_path, monkeypatch
 ):
-    whole = export.convert(*classifier.load(saved_classifier))
+    whole = convert.convert(*classifier.load(saved_classifier))
     path = tmp_path / "x.tflite"
     path.write_bytes(whole)
     litert.load(path)
@@ -32,7 +33,7 @@ def test_a_damaged_file_is_refused_before_the_runtime_sees_it(
 
 def test_a_sum_that_is_no_sum(saved_classifier, tmp_path):
     """Half of a surrogate, which JSON takes for text and no encoding writes."""
-    whole = export.convert(*classifier.load(saved_classifier))
+    whole = convert.convert(*classifier.load(saved_classifier))
     start = whole.index(b'"sha256": "') + 11
     (tmp_path / "x.tflite").write_bytes(whole[:start] + b"\xed\xa0\x80" + whole[start + 3 :])
     assert "is damaged" in refusal(litert.load, tmp_path / "x.tflite")
@@ -48,7 +49,7 @@ def test_files_that_are_none_of_ours(saved_classifier, tmp_path):
         path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(plain).convert())
     assert "does not name its classes" in refusal(litert.load, path)
     model, names = classifier.load(saved_classifier)
-    path.write_bytes(export.convert(model, (*names, "more")))
+    path.write_bytes(convert.convert(model, (*names, "more")))
     assert "other than it says" in refusal(litert.load, path)
-    path.write_bytes(export.convert(model, names[:1]))
+    path.write_bytes(convert.convert(model, names[:1]))
     refusal(litert.load, path)

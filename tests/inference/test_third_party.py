@@ -5,27 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SIZE, draw, one_sentence
-from hostile_files import rewritten, touching
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import (
-    UserError,
+from mobilenet import UserError, evaluate, export, predict
+from mobilenet.inference import (
     classifier,
-    elsewhere,
-    elsewhere_litert,
-    evaluate,
-    export,
     litert,
-    metrics,
     naming,
     phone_labels,
-    predict,
-    training,
+    prediction,
+    third_party,
+    third_party_litert,
 )
-from mobilenet.engine import keras, tf
-from mobilenet.quiet import quiet
+from mobilenet.phone import convert
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.guards import quiet
+from mobilenet.transfer import metrics, training
+from tests.helpers.drawn import SIZE, draw, one_sentence
+from tests.helpers.hostile_files import rewritten, touching
 
 NAMES = "dark", "light"
 layers = keras.layers
@@ -91,7 +89,7 @@ def test_a_litert_file_of_elsewhere(short, head, answers, kind, tmp_path):
         path.write_bytes(converter.convert())
     refusal("does not name its classes", litert.load, path)
     refusal("3 classes are named", litert.load, path, classes=("a", "b", "c"))
-    ask, names, size = predict.answers(path, NAMES)
+    ask, names, size = prediction.answers(path, NAMES)
     assert (names, size) == (NAMES, SIZE)
     assert ask(draw(4).images) == pytest.approx(answers, abs=1e-5)
     path.write_bytes(phone_labels.with_labels(path.read_bytes(), NAMES))
@@ -130,7 +128,7 @@ def test_a_network_of_other_layers_that_takes_bytes(tmp_path):
 def test_it_is_exported(short, head, answers, tmp_path):
     plain(short, head, "softmax").save(tmp_path / "a.keras")
     assert export.main([str(tmp_path / "a.keras"), "--classes", ",".join(NAMES)]) == 0
-    one = export._interpreter((tmp_path / "a.tflite").read_bytes())
+    one = convert._interpreter((tmp_path / "a.tflite").read_bytes())
     one.set_tensor(one.get_input_details()[0]["index"], draw(4).images[:1])
     one.invoke()
     p = one.get_tensor(one.get_output_details()[0]["index"])
@@ -315,7 +313,7 @@ def test_what_nothing_is_known_of_is_refused(end, says):
     first = [] if says == "does not scale" else [layers.Rescaling(1 / 255)]
     model = keras.Sequential([keras.Input((4, 4, 3)), *first, layers.Flatten(), end])
     with pytest.raises(UserError, match=says) as refused:
-        elsewhere.adopted(Path("x.keras"), model, named=False)
+        third_party.adopted(Path("x.keras"), model, named=False)
     assert one_sentence(refused.value)
 
 
@@ -323,11 +321,11 @@ def test_what_nothing_is_known_of_is_refused(end, says):
 def test_answers_of_a_file_become_probabilities(row, scale):
     """Of one number the probability is the second class's; of bytes the scale is taken off."""
     row = np.array(row) if scale else np.array(row) / 255
-    p = elsewhere_litert.probabilities(row, "probabilities", {"quantization": (scale, 0)})
+    p = third_party_litert.probabilities(row, "probabilities", {"quantization": (scale, 0)})
     expected = row * (scale or 1)
     assert p[-len(row) :] == pytest.approx(expected)
     assert len(row) > 1 or p.sum() == pytest.approx(1)
-    logits = elsewhere_litert.probabilities(row, "logits", {"quantization": (scale, 0)})
+    logits = third_party_litert.probabilities(row, "logits", {"quantization": (scale, 0)})
     assert logits.sum() == pytest.approx(1)
     assert (np.argsort(logits, kind="stable") == np.argsort(p, kind="stable")).all() or len(
         row

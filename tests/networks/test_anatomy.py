@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import draw
 
-from mobilenet import anatomy, cost, features, networks
-from mobilenet.engine import keras
+from mobilenet.networks import anatomy, cost, mobilenets
+from mobilenet.system.engine import keras
+from tests.helpers.drawn import draw
 
 SEEDS = range(5)
 
@@ -94,7 +94,7 @@ def test_losses_fall_and_repeat():
 
 
 def test_the_clip_and_the_rounding(small):
-    photos = features.preprocess(draw(4, size=small.size).images)
+    photos = mobilenets.preprocess(draw(4, size=small.size).images)
     model = small.model
     largest = anatomy.largest_before_clip(model, photos)
     assert list(largest) == [layer.name for layer in anatomy.relus(model)]
@@ -114,7 +114,7 @@ def test_the_clip_and_the_rounding(small):
 
 
 def test_a_relu_behind_each_projection(small):
-    photos = features.preprocess(draw(2, size=small.size).images)
+    photos = mobilenets.preprocess(draw(2, size=small.size).images)
     name = "block_1_project_BN"
     spoiled = anatomy.with_relu_behind(small.model, "project_BN")
     start = keras.Model(small.model.input, small.model.get_layer(name).output)
@@ -139,7 +139,7 @@ def test_rounded_relu6_has_so_many_values():
 @pytest.fixture(scope="module")
 def thin():
     """Both networks, thin."""
-    return networks.mobilenet_v1(32, 0.25, 10), networks.mobilenet_v2(32, 0.35, 10)
+    return mobilenets.mobilenet_v1(32, 0.25, 10), mobilenets.mobilenet_v2(32, 0.35, 10)
 
 
 def test_seconds_of_every_kind(thin):

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, UserError, cost, networks
-from mobilenet.engine import keras
+from mobilenet import ROOT, UserError
+from mobilenet.cost import main
+from mobilenet.networks import cost, mobilenets
+from mobilenet.system import measuring
+from mobilenet.system.engine import keras
 
 kl = keras.layers
 
@@ -206,7 +209,7 @@ def test_a_call_in_another_model_is_not_counted():
     assert found == [9 * 3 * 3 * 36, 9 * 3 * 3 * 64]
 
 
-@pytest.mark.parametrize("make", [networks.mobilenet_v1, networks.mobilenet_v2])
+@pytest.mark.parametrize("make", [mobilenets.mobilenet_v1, mobilenets.mobilenet_v2])
 def test_a_plain_classifier_counts_as_its_network_does(make):
     """As notebooks 3 and 4 build it: augmentation, scaling, and the network as one layer."""
     network, photo = make(64, 0.35), keras.Input((64, 64, 3))
@@ -277,12 +280,14 @@ def test_bytes_of_a_pointwise_layer():
 
 def test_timing_goes_in_rounds():
     calls = []
-    times = cost.median_seconds([lambda: calls.append("a"), lambda: calls.append("b")], repeats=5)
+    times = measuring.median_seconds(
+        [lambda: calls.append("a"), lambda: calls.append("b")], repeats=5
+    )
     assert calls == ["a", "b"] * 6
     assert len(times) == 2
     assert min(times) >= 0
     with pytest.raises(UserError, match="5 or more"):
-        cost.median_seconds([], repeats=4)
+        measuring.median_seconds([], repeats=4)
 
 
 # --- The command ---
@@ -294,7 +299,7 @@ def command(*arguments, **options):
 
 
 def test_the_command_prints_a_table(capsys):
-    assert cost.main(["--model", "mobilenet_v2", "--alpha", "1.0", "--size", "224"]) == 0
+    assert main(["--model", "mobilenet_v2", "--alpha", "1.0", "--size", "224"]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     lines = said.out.splitlines()
@@ -307,7 +312,7 @@ def test_the_command_prints_a_table(capsys):
 
 def test_the_command_prints_one_json_object(capsys):
     line = ["--model", "mobilenet_v1", "--alpha", "0.5", "--size", "160", "--json"]
-    assert cost.main(line) == 0
+    assert main(line) == 0
     said = capsys.readouterr()
     assert said.err == ""
     report = json.loads(said.out)
@@ -339,7 +344,7 @@ def test_the_command_prints_one_json_object(capsys):
 )
 def test_bad_usage_is_one_sentence(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
-        cost.main(arguments)
+        main(arguments)
     said = capsys.readouterr()
     assert (stop.value.code, said.out) == (2, "")
     assert said.err.count("\n") == 1
@@ -356,7 +361,7 @@ def test_bad_usage_from_outside():
 
 
 def test_a_network_that_cannot_be(capsys):
-    assert cost.main(["--model", "mobilenet_v1", "--alpha", "0.001"]) == 1
+    assert main(["--model", "mobilenet_v1", "--alpha", "0.001"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
@@ -377,5 +382,5 @@ def test_a_reader_of_json_that_stops_early(monkeypatch, capsys):
     os.close(reading)
     with open(writing, "w") as out:
         monkeypatch.setattr(sys, "stdout", out)
-        assert cost.main(["--alpha", "0.35", "--size", "32", "--json"]) == 0
+        assert main(["--alpha", "0.35", "--size", "32", "--json"]) == 0
     assert capsys.readouterr().err == ""

@@ -9,23 +9,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import ALPHA, SIZE
-from hostile_files import rewritten
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import (
-    ROOT,
-    backbone,
-    classifier,
-    features,
-    flatbuffer,
-    frozen,
-    litert,
-    predict,
-    saved,
-)
-from mobilenet.engine import keras
+from mobilenet import ROOT, UserError
+from mobilenet.inference import classifier, saved
+from mobilenet.networks import backbone, flatbuffer, frozen, mobilenets
+from mobilenet.system import interpreter
+from mobilenet.system.engine import keras
+from mobilenet.transfer import features
+from tests.helpers.drawn import ALPHA, SIZE
+from tests.helpers.hostile_files import rewritten
 
 layers = keras.layers
 sides = st.integers(0, 2)
@@ -45,8 +39,8 @@ def randomised(model):
 
 
 def run(model, inputs: np.ndarray) -> np.ndarray:
-    one, *_ = litert.opened(flatbuffer.of_model(model))
-    return np.stack([result for (result,) in litert.each(one, inputs)])
+    one, *_ = interpreter.opened(flatbuffer.of_model(model))
+    return np.stack([result for (result,) in interpreter.each(one, inputs)])
 
 
 def calls(kind, *arguments, **options):
@@ -101,10 +95,10 @@ def test_the_backbone_at_every_cut(small, size):
     network = backbone.load(alpha=ALPHA, size=size, weights="random")
     network.model.set_weights(small.model.get_weights())
     inputs = photos(1, size)
-    one, *_ = litert.opened(frozen.frozen_file(network, (*network.cuts, None)))
+    one, *_ = interpreter.opened(frozen.frozen_file(network, (*network.cuts, None)))
     edges = [network.model.get_layer(cut).input for cut in network.cuts]
     ends = [*edges, layers.GlobalAveragePooling2D()(network.model.output)]
-    expected = keras.Model(network.model.input, ends)(features.preprocess(inputs), training=False)
+    expected = keras.Model(network.model.input, ends)(mobilenets.preprocess(inputs), training=False)
     for result, wanted in zip(one(inputs[0]), expected, strict=True):
         (wanted,) = wanted.numpy()
         assert result.shape == wanted.shape
@@ -115,10 +109,10 @@ def test_the_backbone_at_every_cut(small, size):
 @given(st.integers(1, 9), st.integers(1, 4))
 @settings(max_examples=10, deadline=None)
 def test_neither_batch_nor_threads_change_a_bit(short, count, threads):
-    one, *_ = litert.opened(frozen.frozen_file(short, (None,)))
+    one, *_ = interpreter.opened(frozen.frozen_file(short, (None,)))
     many = photos(9)
     alone = [one(photo)[0] for photo in many]
-    together = [row for (row,) in litert.each(one, many[:count], threads)]
+    together = [row for (row,) in interpreter.each(one, many[:count], threads)]
     np.testing.assert_array_equal(together, alone[:count])
     np.testing.assert_array_equal(features.pooled(short, many[:count]), alone[:count])
 
@@ -239,7 +233,7 @@ def test_what_the_settings_say_otherwise_than_the_weights_is_not_run(
         raise AssertionError("native code reads what nobody checked")
 
     monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", never)
-    with pytest.raises((flatbuffer.Unknown, predict.UserError)):
+    with pytest.raises((flatbuffer.Unknown, UserError)):
         saved.answers(path)
     with zipfile.ZipFile(path) as archive:  # the test changed what it wanted to
         assert archive.testzip() is None

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SIZE, draw, write
 
-from mobilenet import ROOT, UserError, features, frozen, litert, parts
-from mobilenet import backbone as backbones
+from mobilenet import ROOT, UserError
+from mobilenet.networks import backbone as backbones
+from mobilenet.networks import frozen, pretrained
+from mobilenet.scale import extraction, parts
+from mobilenet.system import interpreter
+from mobilenet.transfer import features
+from tests.helpers.drawn import SIZE, draw, write
 
 
 @pytest.fixture
 def bundled(monkeypatch):
     monkeypatch.setenv("WEIGHTS", "bundled")
-    backbones.find_weights.cache_clear()
+    pretrained.find_weights.cache_clear()
     yield backbones.load(size=SIZE)
-    backbones.find_weights.cache_clear()
+    pretrained.find_weights.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +37,7 @@ def test_the_layers_are_those_that_keras_describes(alpha, size):
     weights = backbone.model.get_weights()
     stored, cuts = frozen.of_weights(alpha, "random", size, weights), (None, *backbone.cuts[:-1])
     ours, theirs = (
-        litert.opened(frozen.frozen_file(of, cuts))[0](photo) for of in (stored, backbone)
+        interpreter.opened(frozen.frozen_file(of, cuts))[0](photo) for of in (stored, backbone)
     )
     for one, other in zip(ours, theirs, strict=True):
         assert one.std() > 0
@@ -51,7 +55,7 @@ def test_a_backbone_from_its_weights_alone_is_the_same(bundled):
 
 
 def test_imagenet_weights_from_their_file_are_the_same(imagenet, monkeypatch):
-    monkeypatch.setattr(backbones, "find_weights", lambda: "imagenet")
+    monkeypatch.setattr(pretrained, "find_weights", lambda: "imagenet")
     assert_stored_as_loaded(imagenet)
 
 
@@ -70,7 +74,7 @@ def test_too_small_photos_are_refused(bundled):
 
 
 def test_features_have_the_same_bits_by_any_threads_in_any_batch(bundled, monkeypatch):
-    photos, pooled = draw(5).images, frozen.pooling(bundled, False)
+    photos, pooled = draw(5).images, extraction.pooling(bundled, False)
     expected = pooled(photos)
     assert expected.shape == (10, bundled.channels)
     assert expected.dtype == np.float32
@@ -83,11 +87,11 @@ def test_features_have_the_same_bits_by_any_threads_in_any_batch(bundled, monkey
 
 
 def test_where_there_is_a_gpu_tensorflow_computes_the_same(bundled, monkeypatch):
-    photos, by_litert = draw(2).images, frozen.pooling(bundled, False)
+    photos, by_litert = draw(2).images, extraction.pooling(bundled, False)
     expected = by_litert(photos)
     monkeypatch.setattr(frozen, "on_gpu", lambda: True)
     monkeypatch.setattr(frozen, "by_litert", None)
-    pooled = frozen.pooling(frozen.stored(SIZE), True)
+    pooled = extraction.pooling(frozen.stored(SIZE), True)
     features._frozen_pass.cache_clear()
     np.testing.assert_allclose(pooled(photos), expected, rtol=1e-5, atol=1e-5)
     features._frozen_pass.cache_clear()

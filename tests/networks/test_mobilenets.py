@@ -7,11 +7,12 @@ from functools import cache
 import nbformat
 import numpy as np
 import pytest
-from conftest import one_sentence
-from copies import NOTEBOOKS, code_cells
 
-from mobilenet import UserError, cost, networks
-from mobilenet.engine import keras
+from mobilenet import UserError
+from mobilenet.networks import cost, mobilenets
+from mobilenet.system.engine import keras
+from tests.helpers.copies import NOTEBOOKS, code_cells
+from tests.helpers.drawn import one_sentence
 
 V1_ALPHAS, V2_ALPHAS = (0.25, 0.5, 0.75, 1.0), (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 SIZES = (96, 128, 160, 192, 224)
@@ -23,7 +24,7 @@ def both(kind: str, alpha: float, size: int):
     """The same network from here and from Keras, without weights in common yet."""
     options = {"input_shape": (size, size, 3), "alpha": alpha, "weights": None}
     published = keras.applications.MobileNet if kind == "v1" else keras.applications.MobileNetV2
-    ours = networks.mobilenet_v1 if kind == "v1" else networks.mobilenet_v2
+    ours = mobilenets.mobilenet_v1 if kind == "v1" else mobilenets.mobilenet_v2
     return ours(size, alpha), published(**options, classifier_activation=None)
 
 
@@ -71,11 +72,11 @@ def thin(build, size: int, total_stride: int):
     return build(size, alpha=0.25, classes=10, dropout=0.1, total_stride=total_stride)
 
 
-@pytest.mark.parametrize("build", [networks.mobilenet_v1, networks.mobilenet_v2])
+@pytest.mark.parametrize("build", [mobilenets.mobilenet_v1, mobilenets.mobilenet_v2])
 @pytest.mark.parametrize(("size", "total_stride"), [(32, 8), (32, 4), (64, 16), (160, 32)])
 def test_the_stride_plan_for_small_photos(build, size, total_stride):
     model = thin(build, size, total_stride)
-    last = "conv_pw_13_relu" if build is networks.mobilenet_v1 else "out_relu"
+    last = "conv_pw_13_relu" if build is mobilenets.mobilenet_v1 else "out_relu"
     side = size // total_stride
     assert model.get_layer(last).output.shape[1:3] == (side, side)
     assert model.output_shape == (None, 10)
@@ -90,7 +91,7 @@ def test_the_stride_plan_for_small_photos(build, size, total_stride):
 )
 def test_sizes_that_will_not_do(size, total_stride):
     with pytest.raises(UserError) as raised:
-        networks.mobilenet_v2(size, total_stride=total_stride)
+        mobilenets.mobilenet_v2(size, total_stride=total_stride)
     assert one_sentence(raised.value)
     assert str(size) in str(raised.value)
 
@@ -100,13 +101,13 @@ def test_sizes_that_will_not_do(size, total_stride):
     [(11.2, 16), (5.6, 8), (32, 32), (448 * 0.75, 336), (33.6, 32), (0, 8)],
 )
 def test_channels_are_multiples_of_eight(channels, expected):
-    assert networks.make_divisible(channels) == expected
-    assert networks.make_divisible(channels) >= 0.9 * channels
+    assert mobilenets.make_divisible(channels) == expected
+    assert mobilenets.make_divisible(channels) >= 0.9 * channels
 
 
 def test_full_convolutions_keep_the_shapes_of_the_body():
-    full = networks.mobilenet_v1(64, 0.25, 10, block=networks.full_convolution)
-    separable = thin(networks.mobilenet_v1, 64, 32)
+    full = mobilenets.mobilenet_v1(64, 0.25, 10, block=mobilenets.full_convolution)
+    separable = thin(mobilenets.mobilenet_v1, 64, 32)
     for i in range(1, 14):
         convolution = full.get_layer(f"conv_{i}")
         assert convolution.kernel_size == (3, 3)
@@ -120,13 +121,13 @@ def test_full_convolutions_keep_the_shapes_of_the_body():
 )
 def test_the_input_is_added_where_it_fits(shortcut, stride, channels, joined):
     inputs = keras.Input((8, 8, 16))
-    outputs = networks.inverted_residual(inputs, 6, channels, stride, 1, shortcut)
+    outputs = mobilenets.inverted_residual(inputs, 6, channels, stride, 1, shortcut)
     model = keras.Model(inputs, outputs)
     assert any(isinstance(one, keras.layers.Add) for one in model.layers) is joined
     assert model.output_shape == (None, 8 // stride, 8 // stride, channels)
 
 
-# --- Notebook 2 shows what networks.py does ---
+# --- Notebook 2 shows what mobilenets.py does ---
 
 WRITTEN = (
     "depthwise_separable",
@@ -140,7 +141,7 @@ WRITTEN = (
 @pytest.fixture(scope="module")
 def page():
     """What the cells of notebook 2 that write out blocks and networks define, by name."""
-    known = {"keras": keras, "networks": networks, "cost": cost, "ALPHA": 0.25, "SIZE": 32}
+    known = {"keras": keras, "mobilenets": mobilenets, "cost": cost, "ALPHA": 0.25, "SIZE": 32}
     notebook = nbformat.read(NOTEBOOKS["02_mobilenet_architecture"], as_version=4)
     for cell in code_cells(notebook):
         if any(f"def {name}(" in cell.source for name in WRITTEN):
@@ -170,7 +171,7 @@ def test_the_networks_on_the_page_are_those_of_networks(kind, alpha, page):
     name, last = (
         ("mobilenet_v1", "conv_pw_13_relu") if kind == "v1" else ("mobilenet_v2", "out_relu")
     )
-    written, built = page[name](64, alpha), getattr(networks, name)(64, alpha)
+    written, built = page[name](64, alpha), getattr(mobilenets, name)(64, alpha)
     assert cost.totals(cost.count(written)) == cost.totals(cost.count(built)), "with the classifier"
     assert written.count_params() == built.count_params()
     below, same = (keras.Model(one.input, one.get_layer(last).output) for one in (written, built))
@@ -182,6 +183,6 @@ def test_the_networks_on_the_page_are_those_of_networks(kind, alpha, page):
 
 
 def test_the_table_and_the_rounding_on_the_page_are_those_of_networks(page):
-    assert tuple(page["stages"]) == networks.V2_BODY
+    assert tuple(page["stages"]) == mobilenets.V2_BODY
     for channels in np.arange(0, 2000, 0.7):
-        assert page["round_channels"](channels) == networks.make_divisible(channels)
+        assert page["round_channels"](channels) == mobilenets.make_divisible(channels)

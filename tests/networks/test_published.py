@@ -1,8 +1,8 @@
 """Every figure of the papers that can be counted, against the networks built here.
 
 Howard et al. 2017, arXiv 1704.04861 (V1); Sandler et al. 2018, arXiv 1801.04381 (V2); the table of
-the 22 published V2 models. What is printed stands in mobilenet/published.py; single layers are in
-test_cost.py; that networks.py builds what Keras builds is in test_networks.py.
+the 22 published V2 models. What is printed stands in mobilenet/networks/published.py; single
+layers are in test_cost.py; that mobilenets.py builds what Keras builds is in test_mobilenets.py.
 """
 
 import re
@@ -11,14 +11,14 @@ from functools import cache
 
 import pytest
 
-from mobilenet import cost, networks, published
-from mobilenet.engine import keras
+from mobilenet.networks import cost, mobilenets, published
+from mobilenet.system.engine import keras
 
 
 @cache
 def rows_of(kind: str, alpha: float = 1.0, size: int = 224) -> tuple[cost.Row, ...]:
     """What `cost.count` says of a network, built once for all tests."""
-    build = networks.mobilenet_v1 if kind == "v1" else networks.mobilenet_v2
+    build = mobilenets.mobilenet_v1 if kind == "v1" else mobilenets.mobilenet_v2
     return tuple(cost.count(build(size, alpha)))
 
 
@@ -64,7 +64,7 @@ def test_v1_row_by_row():
     blocks = by_block(rows_of("v1"))
     assert list(blocks) == ["conv1", *(f"block {i}" for i in range(1, 14)), "conv_preds"]
     side, channels = 112, 32
-    for (n, stride), rows in zip(networks.V1_BODY, list(blocks.values())[1:-1], strict=True):
+    for (n, stride), rows in zip(mobilenets.V1_BODY, list(blocks.values())[1:-1], strict=True):
         assert [row.kind for row in rows] == ["depthwise", "pointwise"]
         assert rows[0].input_shape == (side, side, channels)
         side, channels = side // stride, n
@@ -91,7 +91,7 @@ def test_v1_shares():
 
 
 def test_v1_with_full_convolutions():
-    rows = cost.count(networks.mobilenet_v1(block=networks.full_convolution))
+    rows = cost.count(mobilenets.mobilenet_v1(block=mobilenets.full_convolution))
     total, printed = cost.totals(rows), published.V1_FULL
     assert total == (4_867_293_184, 29_282_120)
     # The paper's 4866 leaves out the classifier's one million.
@@ -151,7 +151,7 @@ def test_v2_row_by_row():
     blocks = by_block(rows_of("v2"))
     assert list(blocks) == ["Conv1", *(f"block {i}" for i in range(17)), "Conv_1", "predictions"]
     inner, (side, channels) = iter(list(blocks.values())[1:-2]), (112, 32)
-    for t, c, n, s in networks.V2_BODY:
+    for t, c, n, s in mobilenets.V2_BODY:
         for k in range(n):
             rows = next(inner)
             assert len(rows) == (3 if t > 1 else 2)
@@ -203,7 +203,7 @@ def test_batchnorm_that_thaws(base):
 
 
 def test_parameters_with_classifier():
-    model = networks.mobilenet_v2()
+    model = mobilenets.mobilenet_v2()
     assert model.count_params() == 3_538_984
     assert size_of(model.trainable_weights) == 3_504_872
     norms = of(model, keras.layers.BatchNormalization)

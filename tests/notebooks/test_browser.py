@@ -12,12 +12,13 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
-import browser
 import nbformat
 import pytest
-from copies import NOTEBOOKS, code_cells, copy_small
 
-from mobilenet import BUILD, ROOT, canvas
+from mobilenet import BUILD, ROOT
+from mobilenet.figures import canvas
+from tests.helpers import browser
+from tests.helpers.copies import NOTEBOOKS, code_cells, copy_small
 
 pytestmark = pytest.mark.browser
 

@@ -9,14 +9,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import kernels
 import numpy as np
 import pytest
-from copies import DEEP, copy_small, keep_code_cells, set_knobs
 
 from mobilenet import ROOT
-from mobilenet.interrupts import held
+from mobilenet.system.guards import held
 from notebooks import run
+from tests.helpers import kernels
+from tests.helpers.copies import DEEP, copy_small, keep_code_cells, set_knobs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
@@ -100,11 +100,11 @@ LOADING = """
 import os, signal, threading
 threading.Timer({delay}, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    import mobilenet.engine
+    import mobilenet.system.engine
     signal.pause()
 except KeyboardInterrupt:
     pass
-from mobilenet.engine import keras, tf
+from mobilenet.system.engine import keras, tf
 print(tf.constant(1).numpy())
 """
 

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import kernels
 import nbformat
 import numpy as np
 import pytest
-from copies import (
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from PIL import Image
+
+from tests.helpers import kernels
+from tests.helpers.copies import (
     DEEP,
     NOTEBOOKS,
     code_cells,
@@ -25,9 +29,6 @@ from copies import (
     turn,
     without,
 )
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
-from PIL import Image
 
 DRAWN = 20  # photos of each class: more than 32 train, which 8 bits take their ranges from
 WORD = re.compile(r"[\w.]+")
@@ -83,7 +84,7 @@ OTHERS = {
     },
     "04_fine_tuning": {
         "CUT": '"block_14_expand"',
-        "EPOCHS": "3",
+        "EPOCHS": "12",
         "LEARNING_RATE": "3e-3",
         "HEAD_EPOCHS": "9",
         "HEAD_LEARNING_RATE": "1e-2",
@@ -94,6 +95,7 @@ OTHERS = {
         "SEED": "1",
         "TRIED_CUT": '"block_14_expand"',
         "TRIED_HEAD_EPOCHS": "7",
+        "TRIED_EPOCHS": "3",
         "RATES": "(1e-5, 1e-3)",
     },
     "05_how_far_to_trust_it": {

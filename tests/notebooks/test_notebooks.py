@@ -21,13 +21,23 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
-from copies import NOTEBOOKS, code_cells, copy_project, executed, names_assigned, without
 from PIL import Image
 
-from mobilenet import ROOT, backbone, canvas, training
-from mobilenet.engine import keras
-from mobilenet.photos import find_folder
+from mobilenet import ROOT
+from mobilenet.figures import canvas
+from mobilenet.networks import pretrained
+from mobilenet.photos.loading import find_folder
+from mobilenet.system.engine import keras
+from mobilenet.transfer import training
 from notebooks import run
+from tests.helpers.copies import (
+    NOTEBOOKS,
+    code_cells,
+    copy_project,
+    executed,
+    names_assigned,
+    without,
+)
 
 IN_THE_RUN = [name for name in NOTEBOOKS if name not in run.ON_CALL]
 MEGABYTE = 1e6
@@ -262,8 +272,8 @@ def test_the_run_shows_progress_and_ends_with_the_scoreboard(ran, project):
     folder, _ = find_folder()
     assert photos["source"] == ("PHOTOS" if os.environ.get("PHOTOS") else f"dataset/{folder.name}")
     assert len(photos["classes"]) >= 2
-    weights = backbone.find_weights()
-    alpha, size = backbone.DEFAULTS[weights]
+    weights = pretrained.find_weights()
+    alpha, size = pretrained.DEFAULTS[weights]
     used = {"name": "mobilenet_v2", "alpha": alpha, "weights": weights, "size": size}
     assert board["backbone"] == used
     totals = set()

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenet import ROOT, UserError, backbone, files
+from mobilenet import ROOT, UserError
+from mobilenet.networks import pretrained
+from mobilenet.system import files
 from notebooks import run as runner
 
 
@@ -41,9 +43,9 @@ def run_here(monkeypatch, tmp_path, capsys):
         said = capsys.readouterr()
         return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
 
-    backbone.find_weights.cache_clear()
+    pretrained.find_weights.cache_clear()
     yield started
-    backbone.find_weights.cache_clear()
+    pretrained.find_weights.cache_clear()
 
 
 @pytest.fixture
@@ -200,7 +202,8 @@ def test_make_help_lists_every_target():
 def test_a_python_that_is_too_old_is_refused_with_a_sentence(tmp_path):
     """In a copy, where nothing is set up yet; the Python is one that says it is 3.9."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     old = tmp_path / "python3.9"
     old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2 && exit 0\nexit 1\n')
     old.chmod(0o755)

@@ -1,28 +1,38 @@
 """What notebook cells call: every picture legible, described in words, right in its numbers."""
 
+import ast
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import one_sentence
-from figure_contract import FigureContract
 from matplotlib.figure import Figure
 from PIL import Image
-from test_layer_figures import FIGURES as LAYERS
-from test_looking import FIGURES as LOOKING
-from test_looking import some_photos
-from test_quantizing import FIGURES as ROUNDED
-from test_scratch_figures import FIGURES as FROM_SCRATCH
-from test_trust import FIGURES as TRUST
-from test_unseen import FIGURES as OF_ONES_OWN
 
 import utils
-from mobilenet import anatomy, canvas, published
-from mobilenet.metrics import History, Result
-from mobilenet.photos import Photos, ordered, split
+from mobilenet import ROOT, UserError
+from mobilenet.figures import canvas
+from mobilenet.networks import anatomy, published
+from mobilenet.photos.photos import Photos, ordered
+from mobilenet.photos.splits import split
+from mobilenet.transfer.metrics import History, Result
+from tests.helpers.answers import some_photos
+from tests.helpers.drawn import one_sentence
+from tests.helpers.figure_contract import FigureContract
+
+
+def test_a_notebook_of_another_copy_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "mobilenet").mkdir()
+    (tmp_path / "mobilenet" / "__init__.py").touch()
+    (tmp_path / "notebooks").mkdir()
+    for folder in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(folder)
+        with pytest.raises(UserError, match=re.escape(f"is in {tmp_path}, but")) as error:
+            utils.begin("01")
+        assert one_sentence(str(error.value))
 
 
 def history(epochs=5):
@@ -100,49 +110,20 @@ class TestEveryFigure(FigureContract):
     FIGURES = FIGURES
 
 
-def test_every_public_plot_is_drawn_here():
+def test_every_public_plot_is_drawn_somewhere():
     plots = {
         name
         for name, what in vars(utils).items()
         if getattr(what, "__annotations__", {}).get("return") is Figure and name[0] != "_"
     }
-    drawn = FIGURES | LAYERS | LOOKING | TRUST | OF_ONES_OWN | ROUNDED | FROM_SCRATCH
-    assert {name.split(",")[0].split(" ")[0] for name in drawn} == plots
+    drawn = set()
+    for file in (ROOT / "tests").glob("*/test_*.py"):
+        if found := re.search(r"^FIGURES = \{$.*?^\}$", file.read_text("utf-8"), re.M | re.S):
+            drawn |= set(re.findall(r'^    "(\w+)', found[0], re.M))
+    assert drawn >= plots
 
 
 # --- Colours, marks and numbers ---
-
-
-def test_a_class_has_its_colour_everywhere():
-    assert len({utils.class_colour(k) for k in range(6)}) == 6
-    photos = some_photos(5)
-    balance = utils.class_balance(photos, parts(photos))
-    (legend,) = balance.legends
-    bars = balance.axes[0].containers
-    assert [one[0].get_facecolor() for one in bars] == [
-        pytest.approx(np.array([*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1]))
-        for c in map(utils.class_colour, range(5))
-    ]
-    drawn = [patch.get_facecolor() for patch in legend.get_patches()]
-    assert drawn == [one[0].get_facecolor() for one in bars]
-    assert len(legend.get_texts()) == 5
-    for axes in utils.photo_grid(photos).axes:
-        if axes.get_title():
-            shown = [name[:13] for name in photos.class_names]
-            label = shown.index(axes.get_title().rstrip("…").replace(r"\$", "$"))
-            frame = axes.spines["left"].get_edgecolor()
-            hexadecimal = "#" + "".join(f"{round(255 * c):02x}" for c in frame[:3])
-            assert hexadecimal == utils.class_colour(label)
-
-
-def test_the_bars_count_the_photos_of_each_part():
-    photos = some_photos(5, count=11)
-    made = parts(photos)
-    axes = utils.class_balance(photos, made).axes[0]
-    expected = [
-        [int((photos.labels[index] == k).sum()) for index in made.values()] for k in range(5)
-    ]
-    assert [[bar.get_width() for bar in bars] for bars in axes.containers] == expected
 
 
 def test_curves_show_each_stage_by_itself_and_mark_the_epoch_kept():
@@ -284,6 +265,14 @@ def test_an_entry_of_the_scoreboard(small, tmp_path, monkeypatch):
     assert (written["left_out"], written["hidden"]) == (1, 2)
 
 
-def test_what_is_handed_on_is_here():
-    for name in utils.__all__:
-        assert callable(getattr(utils, name))
+def test_what_is_handed_on_is_called():
+    text = (ROOT / "utils.py").read_text("utf-8")
+    here = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    handed = {
+        (one.asname or one.name)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    }
+    notebooks = "".join(path.read_text("utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert not {name for name in handed - here if f"utils.{name}" not in notebooks}

@@ -11,29 +11,18 @@ from pathlib import Path
 import flatbuffers
 import numpy as np
 import pytest
-from conftest import ALPHA, SIZE, draw, one_sentence, write
 
-from mobilenet import (
-    ROOT,
-    UserError,
-    backbone,
-    classifier,
-    cost,
-    datasets,
-    evaluate,
-    export,
-    features,
-    litert,
-    networks,
-    photos,
-    predict,
-    saved,
-    train,
-    training,
-)
-from mobilenet.engine import keras, tf
+from mobilenet import ROOT, evaluate, export, predict, train
+from mobilenet.inference import classifier, litert, saved
+from mobilenet.networks import backbone, cost, mobilenets
+from mobilenet.phone import convert
+from mobilenet.photos import datasets, loading, splits
+from mobilenet.photos.photos import Photos
+from mobilenet.system.engine import keras, tf
+from mobilenet.transfer import features, training
+from tests.helpers.drawn import ALPHA, SIZE, draw, one_sentence, refusal, write
 
-KINDS = export.KINDS
+KINDS = convert.KINDS
 MODELS = "nested, two classes", "nested, five classes", "from scratch"
 device = pytest.mark.device  # of the suite that exports
 
@@ -44,7 +33,7 @@ def network():
     return backbone.load(alpha=ALPHA, size=SIZE, weights="bundled")
 
 
-def nested(network, shown: photos.Photos, path: Path) -> Path:
+def nested(network, shown: Photos, path: Path) -> Path:
     """A classifier as notebook 3 saves it, with a head that knows these photos."""
     classes = len(shown.class_names)
     rows = features.activations(network, shown.images, None)
@@ -77,13 +66,13 @@ def run(tmp_path_factory):
     data = write(folder / "photos", draw(25, classes=3, size=32))
     plan = ("--model", "mobilenetv1", "--alpha", "0.25", "--size", "32", "--epochs", "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "V1_BODY", networks.V1_BODY[:3])
+        patch.setattr(mobilenets, "V1_BODY", mobilenets.V1_BODY[:3])
         assert train.main([*plan, "--data", str(data), "--out", str(folder / "out")]) == 0
     return folder / "out" / "model.keras", data
 
 
 def about(path: Path) -> dict:
-    return {k: v for k, v in saved.read_card(path).items() if k in export.KEPT}
+    return {k: v for k, v in saved.read_card(path).items() if k in convert.KEPT}
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +83,14 @@ def exported(made, tmp_path_factory):
     @functools.cache
     def make(name: str, kind: str) -> Path:
         path, learned = made[name]
-        data = export.convert(*classifier.load(path), kind, learned.images, **about(path))
+        data = convert.convert(*classifier.load(path), kind, learned.images, **about(path))
         (out := folder / f"{MODELS.index(name)}_{kind}.tflite").write_bytes(data)
         return out
 
     return make
 
 
-def others(learned: photos.Photos) -> photos.Photos:
+def others(learned: Photos) -> Photos:
     """Photos like those that were learned from."""
     return draw(8, len(learned.class_names), learned.images.shape[1], seed=1)
 
@@ -134,7 +123,7 @@ def test_a_file_answers_as_the_keras_model(made, exported, name, kind):
     if kind == "none":
         assert p == pytest.approx(expected, abs=1e-4)
     elif kind == "float16":
-        assert np.abs(p - expected).max() < export.CLOSE / 2
+        assert np.abs(p - expected).max() < convert.CLOSE / 2
 
 
 @device
@@ -227,7 +216,9 @@ def test_the_file_says_what_it_is(made, exported, name):
 @device
 def test_names_of_any_kind(light_classifier, tmp_path):
     names = ('é "🦙"', "a\udcff\\")
-    export.save(tmp_path / "x.tflite", export.convert(classifier.load(light_classifier)[0], names))
+    convert.save(
+        tmp_path / "x.tflite", convert.convert(classifier.load(light_classifier)[0], names)
+    )
     assert litert.load(tmp_path / "x.tflite")[1] == names
 
 
@@ -244,7 +235,7 @@ def asked(monkeypatch, tmp_path):
         return b"a model"
 
     monkeypatch.setattr(export, "convert", convert)
-    monkeypatch.setattr(export, "_kernels", lambda data: "nobody's")
+    monkeypatch.setattr(export, "kernels", lambda data: "nobody's")
     monkeypatch.setattr(export, "BUILD", tmp_path / "build")
     return seen
 
@@ -259,11 +250,11 @@ def calibrated(model: Path, folder: Path, asked, monkeypatch) -> np.ndarray:
 
 def test_the_photos_are_those_of_the_training(short, asked, tmp_path, monkeypatch, capsys):
     folder = write(tmp_path / "photos", draw(30))
-    everything = photos.load_photos(folder, SIZE)
+    everything = loading.load_photos(folder, SIZE)
     names = everything.class_names
     model = classifier.assemble(short, training.build_head(short.channels, 2, 0.2, 0))
     classifier.save(tmp_path / "model.keras", model, names[::-1])
-    seeds = [photos.split(everything, seed) for seed in (0, 2)]
+    seeds = [splits.split(everything, seed) for seed in (0, 2)]
     images = [everything.images[parts["train"]] for parts in seeds]
 
     def found() -> np.ndarray:
@@ -283,7 +274,7 @@ def test_the_photos_of_a_run(run, asked, monkeypatch, capsys):
     path, folder = run
     learned = datasets.load(str(folder), 32, 0)["train"].images
     assert np.array_equal(calibrated(path, folder, asked, monkeypatch), learned)
-    said = f"It was calibrated with {min(export.MOST, len(learned))} photos of {folder}.\n"
+    said = f"It was calibrated with {min(convert.MOST, len(learned))} photos of {folder}.\n"
     assert said in capsys.readouterr().out
 
 
@@ -303,7 +294,7 @@ def test_only_photos_of_the_training_change_the_file(made, tmp_path, monkeypatch
 
     def spoil(part: str) -> None:
         noise = rng.integers(0, 256, parts[part].images.shape, np.uint8)
-        write(folder, photos.Photos(parts[part].files, noise, None, ()))
+        write(folder, Photos(parts[part].files, noise, None, ()))
 
     before = written()
     spoil("val")
@@ -377,13 +368,6 @@ def test_predicting_needs_no_tensorflow(exported, tmp_path):
 # --- What is refused ---
 
 
-def refusal(work, *arguments) -> str:
-    with pytest.raises(UserError) as error:
-        work(*arguments)
-    assert one_sentence(error.value)
-    return str(error.value)
-
-
 def test_without_litert_a_sentence_names_what_to_install(
     light_classifier, tmp_path, monkeypatch, capsys
 ):
@@ -410,7 +394,7 @@ def test_without_litert_a_sentence_names_what_to_install(
 @pytest.mark.parametrize("count", [None, 0, 31])
 def test_too_few_photos(light_classifier, count):
     few = None if count is None else draw(16).images[:count]
-    said = refusal(export.convert, *classifier.load(light_classifier), "int8", few)
+    said = refusal(convert.convert, *classifier.load(light_classifier), "int8", few)
     assert f"there are {count or 0}:" in said
     assert "32 or more" in said
 
@@ -454,13 +438,13 @@ class Values(keras.layers.Layer):
 
 
 def test_no_such_kind(light_classifier):
-    assert "'int4'" in refusal(export.convert, *classifier.load(light_classifier), "int4")
+    assert "'int4'" in refusal(convert.convert, *classifier.load(light_classifier), "int4")
 
 
 def test_a_model_that_cannot_be_converted(capfd):
     photo = keras.Input((32, 32, 3))
     model = keras.Model(photo, keras.layers.Dense(1)(Values()(photo)), name="odd")
-    assert "'odd' holds a layer" in refusal(export.convert, model, ("a", "b"))
+    assert "'odd' holds a layer" in refusal(convert.convert, model, ("a", "b"))
     assert capfd.readouterr() == ("", "")
 
 
@@ -471,7 +455,7 @@ def test_a_model_that_16_bits_cannot_hold(light_classifier):
     kernel[:] = -1e9
     kernel[::5] = 1e10  # more than the others together, unless both are cut off at 65504
     last.set_weights([kernel, bias])
-    assert "in float16" in refusal(export.convert, model, names, "float16")
+    assert "in float16" in refusal(convert.convert, model, names, "float16")
 
 
 @pytest.mark.parametrize("file", ["nowhere.keras", "notes.txt", "broken.keras"])

@@ -6,15 +6,20 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
-from figure_contract import FigureContract
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import utils
-from mobilenet import UserError, classifier, device_figures, features, quantizing, speed, training
-from mobilenet.engine import keras
+from mobilenet import UserError
+from mobilenet.figures import phone
+from mobilenet.inference import classifier
+from mobilenet.networks import folding
+from mobilenet.phone import quantizing, speed
+from mobilenet.system.engine import keras
+from mobilenet.transfer import training
+from tests.helpers.drawn import draw, one_sentence
+from tests.helpers.figure_contract import FigureContract
 
 BITS = st.integers(2, 16)
 NUMBERS = st.floats(-1e6, 1e6)
@@ -147,13 +152,13 @@ def test_rows_are_the_output_channels():
 def folded(short):
     """A classifier, folded; its head is untrained."""
     head = training.build_head(short.channels, 2, dropout=0.2, seed=0)
-    return features.fold(classifier.assemble(short, head))
+    return folding.fold(classifier.assemble(short, head))
 
 
 @pytest.mark.parametrize("kind", quantizing.KINDS)
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_only_kernels_of_the_kind_are_rounded(folded, kind, per_channel):
-    copy = features.fold(folded)
+    copy = folding.fold(folded)
     copy.set_weights(quantizing.rounded_weights(folded, per_channel, 4, (kind,)))
     before, after = quantizing.kernels(folded), quantizing.kernels(copy)
     assert list(before) == list(after)
@@ -175,7 +180,7 @@ def test_trials_say_what_the_rounded_network_says(folded):
     found = quantizing.trials(folded, photos, (8, 3), groups)
     assert all(map(np.array_equal, before, folded.get_weights())), "the network stays as it is"
     assert set(found) == {(g, per, n) for g in groups for per in (False, True) for n in (8, 3)}
-    copy = features.fold(folded)
+    copy = folding.fold(folded)
     copy.set_weights(quantizing.rounded_weights(folded, True, 8))
     expected = copy(photos.astype(np.float32), training=False)
     assert np.allclose(found["all", True, 8].logits, expected, rtol=1e-3, atol=1e-4)
@@ -188,7 +193,7 @@ def test_corrected_biases_bring_the_means_back(folded):
     before = folded.get_weights()
     found = quantizing.corrected(folded, photos)
     assert all(map(np.array_equal, before, folded.get_weights())), "the network stays as it is"
-    plain = features.fold(folded)
+    plain = folding.fold(folded)
     plain.set_weights(quantizing.rounded_weights(folded, True))
     outputs = {}
     for name, model in (("exact", folded), ("plain", plain), ("corrected", found)):
@@ -323,8 +328,8 @@ FIGURES = {
             )
         }
     ),
-    "size_time_plot": lambda: device_figures.size_time_plot(of_files(9.6, 8.9, 4.5, 2.5)),
-    "size_time_plot, all alike": lambda: device_figures.size_time_plot(of_files(1, 1, 1, 1)),
+    "size_time_plot": lambda: phone.size_time_plot(of_files(9.6, 8.9, 4.5, 2.5)),
+    "size_time_plot, all alike": lambda: phone.size_time_plot(of_files(1, 1, 1, 1)),
     "changed_grid": lambda: utils.changed_grid(draw(9), answers(18, 2, 0), answers(18, 2, 1)),
     "changed_grid, one": lambda: utils.changed_grid(
         draw(1, 3).subset(np.array([1])), answers(1, 3, 0), answers(1, 3, 1)
@@ -339,7 +344,7 @@ class TestEveryFigure(FigureContract):
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.floats(0.1, 10))
 def test_labels_are_apart_and_stay_inside(heights, gap):
-    found = device_figures._apart(heights, 100, gap)
+    found = phone._apart(heights, 100, gap)
     assert (np.diff(np.sort(found)) >= gap * (1 - 1e-6)).all()
     assert found.min() >= gap / 2 * (1 - 1e-6)
     assert found.max() <= 100 - gap / 2 * (1 - 1e-6)

@@ -8,16 +8,18 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import utils
-from mobilenet import UserError, cache, files, photos, review
-from mobilenet.metrics import cross_entropy
-from mobilenet.photos import load_photos
-from mobilenet.review import decide, doubts
+from mobilenet import UserError
+from mobilenet.photos import corrections, splits
+from mobilenet.photos.corrections import decide
+from mobilenet.photos.loading import load_photos
+from mobilenet.system import cache, files
+from mobilenet.transfer.metrics import cross_entropy, doubts
+from tests.helpers.drawn import draw, one_sentence, write
 
 SIZE = 16
 DRAWN = draw(6, classes=3, size=SIZE)
@@ -44,16 +46,16 @@ def place(tmp_path_factory):
     """The folder of the file of decisions, for as long as this module is tested."""
     place = tmp_path_factory.mktemp("dataset")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(review, "FILE", place / "corrections.csv")
+        patch.setattr(corrections, "FILE", place / "corrections.csv")
         yield place
 
 
 @pytest.fixture(autouse=True)
 def no_decision(place):
     """No decision before a test, and nothing but decisions after it."""
-    review.FILE.unlink(missing_ok=True)
+    corrections.FILE.unlink(missing_ok=True)
     yield
-    assert {path.name for path in place.iterdir()} <= {review.FILE.name}
+    assert {path.name for path in place.iterdir()} <= {corrections.FILE.name}
 
 
 def own(file):
@@ -96,12 +98,12 @@ CHOICES = st.dictionaries(
 
 @given(decisions=CHOICES)
 def test_decisions_are_applied_and_taken_back(folder, decisions):
-    review.FILE.unlink(missing_ok=True)
+    corrections.FILE.unlink(missing_ok=True)
     plain = load_photos(folder, SIZE)
     decide(plain, decisions)
     changed = {file: label for file, label in decisions.items() if label != own(file)}
     gone = {file for file, label in changed.items() if label is None}
-    assert review.FILE.exists() == bool(changed)
+    assert corrections.FILE.exists() == bool(changed)
 
     reviewed = load_photos(folder, SIZE)
     kept = np.array([i for i, file in enumerate(plain.files) if file not in gone])
@@ -110,7 +112,7 @@ def test_decisions_are_applied_and_taken_back(folder, decisions):
     for file, label in zip(reviewed.files, reviewed.labels, strict=True):
         assert reviewed.class_names[label] == decisions.get(file, own(file))
     assert (reviewed.images[:] == plain.images[kept]).all()
-    assert set(reviewed.left_out) == {(file, review.REASON) for file in gone}
+    assert set(reviewed.left_out) == {(file, corrections.REASON) for file in gone}
     assert set(reviewed.corrected) == set(changed) - gone
     line = utils.describe(reviewed).splitlines()[-1]
     said = (
@@ -118,26 +120,26 @@ def test_decisions_are_applied_and_taken_back(folder, decisions):
     )
     assert (said in line) == bool(changed)
 
-    before = changed and (review.FILE.read_bytes(), review.FILE.stat().st_ino)
+    before = changed and (corrections.FILE.read_bytes(), corrections.FILE.stat().st_ino)
     decide(reviewed, decisions)  # the same again
-    assert before == (changed and (review.FILE.read_bytes(), review.FILE.stat().st_ino))
+    assert before == (changed and (corrections.FILE.read_bytes(), corrections.FILE.stat().st_ino))
 
     decide(reviewed, {file: own(file) for file in decisions})
     again = load_photos(folder, SIZE)
     assert (again.files, again.left_out, again.corrected) == (plain.files, (), ())
     assert (again.labels == plain.labels).all()
     if changed:
-        assert review.FILE.read_text(encoding="utf-8-sig") == HEADER
+        assert corrections.FILE.read_text(encoding="utf-8-sig") == HEADER
 
 
 @given(one=CHOICES, two=CHOICES)
 def test_a_later_decision_replaces_an_earlier_one(folder, one, two):
-    review.FILE.unlink(missing_ok=True)
+    corrections.FILE.unlink(missing_ok=True)
     plain = load_photos(folder, SIZE)
     decide(plain, one)
     decide(plain, two)
     stepwise = load_photos(folder, SIZE)
-    review.FILE.unlink(missing_ok=True)
+    corrections.FILE.unlink(missing_ok=True)
     decide(plain, one | two)
     at_once = load_photos(folder, SIZE)
     assert stepwise.files == at_once.files
@@ -175,11 +177,11 @@ def test_the_positive_class_may_be_another(folder):
 
 def test_a_decision_moves_no_other_photo_to_another_part(folder):
     plain = load_photos(folder, SIZE)
-    before = {part: {plain.files[i] for i in some} for part, some in photos.split(plain, 0).items()}
+    before = {part: {plain.files[i] for i in some} for part, some in splits.split(plain, 0).items()}
     mended, unwanted = sorted(before["train"])[::3][:2]
     decide(plain, {mended: "class b", unwanted: None})
     reviewed = load_photos(folder, SIZE)
-    parts = photos.split(reviewed, 0)
+    parts = splits.split(reviewed, 0)
     after = {part: {reviewed.files[i] for i in some} for part, some in parts.items()}
     assert after == before | {"train": before["train"] - {unwanted}}
     assert reviewed.labels[reviewed.files.index(mended)] == 1
@@ -187,10 +189,10 @@ def test_a_decision_moves_no_other_photo_to_another_part(folder):
 
 def test_a_part_that_decisions_leave_without_a_class_is_named(folder):
     plain = load_photos(folder, SIZE)
-    tested = [plain.files[i] for i in photos.split(plain, 0)["test"] if plain.labels[i] == 0]
+    tested = [plain.files[i] for i in splits.split(plain, 0)["test"] if plain.labels[i] == 0]
     decide(plain, dict.fromkeys(tested, "class b"))
     with pytest.raises(UserError, match="'class a' has no test photo left by") as raised:
-        photos.split(load_photos(folder, SIZE), 0)
+        splits.split(load_photos(folder, SIZE), 0)
     assert one_sentence(raised.value)
 
 
@@ -202,12 +204,12 @@ def test_a_decision_is_about_the_content_not_the_name(folder, tmp_path):
     (moved / "class c" / "renamed.png").write_bytes(content)
     (moved / "class b" / "where it belongs.png").write_bytes(content)
     assert load_photos(moved, SIZE).corrected == ("class c/renamed.png",)
-    before = review.FILE.read_bytes()
+    before = corrections.FILE.read_bytes()
     elsewhere = write(tmp_path / "elsewhere", draw(6, classes=3, size=SIZE, seed=2))
     other = load_photos(elsewhere, SIZE)
     assert other.corrected == ()
     decide(other, {other.files[0]: None})
-    assert review.FILE.read_bytes().startswith(before)  # decisions of photos that are not here stay
+    assert corrections.FILE.read_bytes().startswith(before), "what is not here stays decided"
 
 
 def test_copies_of_a_photo(tmp_path):
@@ -218,13 +220,13 @@ def test_copies_of_a_photo(tmp_path):
     with pytest.raises(UserError, match="are one photo") as raised:
         decide(plain, {first: "class a", copy: "class b"})
     assert one_sentence(raised.value)
-    assert not review.FILE.exists()
+    assert not corrections.FILE.exists()
     decide(plain, {first: "class a"})  # no way back: the other copy says otherwise
     assert load_photos(folder, SIZE).corrected == (copy,)
     decide(plain, {copy: None})
     assert dict(load_photos(folder, SIZE).left_out) == {
-        first: review.REASON,
-        copy: review.REASON,
+        first: corrections.REASON,
+        copy: corrections.REASON,
     }
 
 
@@ -255,7 +257,7 @@ def test_a_decision_that_cannot_be_meant_writes_nothing(folder, fault):
         decide(load_photos(folder, SIZE), {"class b/009.png": None} | decisions)
     assert one_sentence(raised.value)
     assert said in str(raised.value)
-    assert not review.FILE.exists()
+    assert not corrections.FILE.exists()
 
 
 def test_photos_that_no_folder_holds():
@@ -278,7 +280,7 @@ def test_a_class_emptied_by_decisions(folder):
 @pytest.mark.skipif(files.fcntl is None, reason="needs a system with such locks")
 def test_who_decides_meanwhile_waits(folder, monkeypatch):
     """Had the second not waited, it would be done while the first writes, and be overwritten."""
-    plain, real, others = load_photos(folder, SIZE), review.replacing, []
+    plain, real, others = load_photos(folder, SIZE), corrections.replacing, []
     first, second = plain.files[0], plain.files[7]
 
     @contextmanager
@@ -291,10 +293,13 @@ def test_who_decides_meanwhile_waits(folder, monkeypatch):
         with real(path) as new:
             yield new
 
-    monkeypatch.setattr(review, "replacing", meanwhile)
+    monkeypatch.setattr(corrections, "replacing", meanwhile)
     decide(plain, {first: None})
     others[0].join()
-    assert load_photos(folder, SIZE).left_out == ((first, review.REASON), (second, review.REASON))
+    assert load_photos(folder, SIZE).left_out == (
+        (first, corrections.REASON),
+        (second, corrections.REASON),
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write")
@@ -316,7 +321,7 @@ def test_a_folder_that_may_not_be_written(folder, place):
 def written(folder):
     """The text of a file with two decisions."""
     decide(load_photos(folder, SIZE), {"class a/003.png": "class b", "class c/016.png": None})
-    return review.FILE.read_text(encoding="utf-8-sig")
+    return corrections.FILE.read_text(encoding="utf-8-sig")
 
 
 def spreadsheet(text, mark, delimiter, end):
@@ -332,14 +337,14 @@ def spreadsheet(text, mark, delimiter, end):
 def test_what_a_spreadsheet_saves_is_read(folder, written, mark, delimiter, end):
     expected = load_photos(folder, SIZE)
     saved = spreadsheet(written, mark, delimiter, end)
-    review.FILE.write_bytes(saved)
+    corrections.FILE.write_bytes(saved)
     found = load_photos(folder, SIZE)
     assert (found.files, found.left_out) == (expected.files, expected.left_out)
     assert found.corrected == expected.corrected == ("class a/003.png",)
     decide(found, {"class a/003.png": "class b"})
-    assert review.FILE.read_bytes() == saved  # nothing new, nothing written
+    assert corrections.FILE.read_bytes() == saved  # nothing new, nothing written
     decide(found, {"class b/008.png": None})
-    lines = review.FILE.read_text(encoding="utf-8-sig").splitlines()
+    lines = corrections.FILE.read_text(encoding="utf-8-sig").splitlines()
     assert lines[:3] == written.splitlines()
     assert len(lines) == 4
 
@@ -360,19 +365,19 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_cannot_be_meant_is_said_and_kept(folder, written, damage):
     change, said = DAMAGE[damage]
-    review.FILE.write_text(change(written), encoding="utf-8")
-    before = review.FILE.read_bytes()
+    corrections.FILE.write_text(change(written), encoding="utf-8")
+    before = corrections.FILE.read_bytes()
     with pytest.raises(UserError, match=said) as raised:
         load_photos(folder, SIZE)
     assert one_sentence(raised.value)
-    assert review.NAME in str(raised.value)
-    assert review.FILE.read_bytes() == before
+    assert corrections.NAME in str(raised.value)
+    assert corrections.FILE.read_bytes() == before
 
 
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_any_bytes_are_read_or_refused(folder, content):
     for start in (b"", HEADER.encode()):
-        review.FILE.write_bytes(start + content)
+        corrections.FILE.write_bytes(start + content)
         try:
             assert load_photos(folder, SIZE).corrected == ()
         except UserError as error:
@@ -380,12 +385,12 @@ def test_any_bytes_are_read_or_refused(folder, content):
 
 
 def test_a_folder_in_place_of_the_file(folder):
-    review.FILE.mkdir()
+    corrections.FILE.mkdir()
     try:
         with pytest.raises(UserError, match="cannot be read") as raised:
             load_photos(folder, SIZE)
     finally:
-        review.FILE.rmdir()
+        corrections.FILE.rmdir()
     assert one_sentence(raised.value)
 
 
@@ -395,10 +400,10 @@ def test_odd_names_survive(tmp_path, name):
     (folder / "class a" / "003.png").rename(folder / "class a" / name)
     plain = load_photos(folder, SIZE)
     decide(plain, {f"class a/{name}": None})
-    before = review.FILE.read_bytes()
+    before = corrections.FILE.read_bytes()
     decide(plain, {"class b/009.png": None})
-    assert review.FILE.read_bytes().startswith(before)
-    assert (f"class a/{name}", review.REASON) in load_photos(folder, SIZE).left_out
+    assert corrections.FILE.read_bytes().startswith(before)
+    assert (f"class a/{name}", corrections.REASON) in load_photos(folder, SIZE).left_out
 
 
 def test_a_name_that_is_no_text(tmp_path):

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
-from hostile_files import little_memory
 from PIL import Image
 
-from mobilenet import UserError, datasets, folders
+from mobilenet import UserError
+from mobilenet.photos import datasets, folders
+from tests.helpers.drawn import draw, one_sentence, write
+from tests.helpers.hostile_files import little_memory
 
 SIZE = 32
 
@@ -143,7 +144,7 @@ def test_what_lies_beside_the_parts_is_no_part(tmp_path):
     (folder / "docs").mkdir()
     both = datasets.load(str(folder), SIZE, seed=0)
     assert both["train"].class_names == ("class b", "class a")
-    assert all(same(alone[part], both[part]) for part in datasets.PARTS)
+    assert all(same(alone[part], both[part]) for part in datasets.SPLITS)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs links")

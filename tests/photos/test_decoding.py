@@ -7,14 +7,14 @@ import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-import fuzz
 import numpy as np
-import profiles
 import pytest
 from PIL import Image, ImageChops, ImageCms
 
-from mobilenet import UserError, decoding
-from mobilenet.decoding import SUFFIXES, read_photo, why_not
+from mobilenet import UserError
+from mobilenet.photos import decoding
+from mobilenet.photos.decoding import SUFFIXES, read_photo, why_not
+from tests.helpers import fuzz, profiles
 
 
 def saved(image, kind, **options):

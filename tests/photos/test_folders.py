@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import folders, parts, predict, unseen
-from mobilenet.folders import FOLDER, HIDDEN, NO_FILE, walk
+from mobilenet.explain import own_photos
+from mobilenet.photos import folders
+from mobilenet.photos.folders import FOLDER, HIDDEN, NO_FILE, walk
+from mobilenet.scale import chunking
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")
 
@@ -80,16 +82,16 @@ def test_all_who_look_find_the_same(steps):
         build(root, steps)
         photos = [root / path for path, why in seen(root).items() if not why]
         assert list(folders.list_photos(root)) == photos
-        asked = predict.find([root])
+        asked = folders.find([root])
         meant = [path for path, why in seen(root).items() if folders.is_meant(why)]
         assert asked.photos == photos if meant else [root]
         assert asked.hidden == sum(why == HIDDEN for why in seen(root).values())
-        own, hidden = unseen._files(root)
+        own, hidden = own_photos._files(root)
         assert ({path for path, why in own.items() if not why}, hidden) == (
             set(photos),
             asked.hidden,
         )
-        assert [one.path for one in parts.listing(root)] == meant
+        assert [one.path for one in chunking.listing(root)] == meant
 
 
 def test_files_come_first_then_each_folder(tmp_path):

@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 
 import utils
-from mobilenet import UserError, datasets, layouts, photos, review, training
-from mobilenet.decoding import why_not
-from mobilenet.folders import FOLDER, HIDDEN, Found, is_hidden, part_called
-from mobilenet.photos import PARTS, load_photos
+from mobilenet import UserError
+from mobilenet.photos import corrections, datasets, layouts, splits
+from mobilenet.photos.decoding import why_not
+from mobilenet.photos.folders import FOLDER, HIDDEN, SPLITS, Found, is_hidden, part_called
+from mobilenet.photos.loading import load_photos
+from tests.helpers.drawn import draw, one_sentence, write
 
 SIZE = 32
 
@@ -29,8 +30,8 @@ def given_split(root, names=("train", "val", "test")):
 
 
 def parts_of(loaded, seed=0):
-    found = photos.split(loaded, seed)
-    assert tuple(found) == PARTS
+    found = splits.split(loaded, seed)
+    assert tuple(found) == SPLITS
     assert sorted(np.concatenate(list(found.values()))) == list(range(len(loaded)))
     return {part: {loaded.files[i] for i in index} for part, index in found.items()}
 
@@ -68,23 +69,23 @@ class TestGivenSplit:
     def test_a_test_photo_that_is_left_out_moves_no_other(self, tmp_path):
         loaded = load_photos(given_split(tmp_path, ("train", "test")), SIZE)
         before = parts_of(loaded)
-        review.decide(loaded, {min(before["test"]): None})
+        corrections.decide(loaded, {min(before["test"]): None})
         try:
             after = parts_of(load_photos(tmp_path, SIZE))
         finally:
-            review.FILE.unlink()
+            corrections.FILE.unlink()
         assert (after["train"], after["val"]) == (before["train"], before["val"])
 
     def test_folds_and_decisions_are_of_all_photos(self, tmp_path):
         loaded = load_photos(given_split(tmp_path), SIZE)
-        assert set(training.folds(loaded.labels, 5, 0, loaded.groups)) == set(range(5))
-        review.decide(loaded, {loaded.files[0]: "class b", loaded.files[-1]: None})
+        assert set(splits.folds(loaded.labels, 5, 0, loaded.groups)) == set(range(5))
+        corrections.decide(loaded, {loaded.files[0]: "class b", loaded.files[-1]: None})
         try:
             again = load_photos(tmp_path, SIZE)
         finally:
-            review.FILE.unlink()
+            corrections.FILE.unlink()
         assert again.corrected == loaded.files[:1]
-        assert again.left_out == ((loaded.files[-1], review.REASON),)
+        assert again.left_out == ((loaded.files[-1], corrections.REASON),)
         found = parts_of(again)
         assert len(found["train"] | found["val"] | found["test"]) == len(loaded) - 1
 
@@ -94,7 +95,7 @@ class TestGivenSplit:
         loaded = load_photos(tmp_path, SIZE)
         assert set(loaded.class_names) == {"class a", "class b", "class c"}
         with pytest.raises(UserError, match="'class c' has no val photo") as raised:
-            photos.split(loaded, 0)
+            splits.split(loaded, 0)
         assert one_sentence(raised.value)
 
     def test_what_is_between_the_parts_and_classes_is_named(self, tmp_path):
@@ -124,8 +125,8 @@ class TestOneFolder:
         assert loaded.class_names == plain.class_names
         assert loaded.said == ("The photos are in archive/images/, the only folder with photos.",)
         assert loaded.hidden == 1
-        parts, other = (photos.split(one, 3) for one in (loaded, plain))
-        assert all((parts[part] == other[part]).all() for part in PARTS)
+        parts, other = (splits.split(one, 3) for one in (loaded, plain))
+        assert all((parts[part] == other[part]).all() for part in SPLITS)
 
     def test_a_given_split_may_be_in_it(self, tmp_path):
         loaded = load_photos(given_split(tmp_path / "pets" / "archive").parent, SIZE)
@@ -195,7 +196,7 @@ def test_a_split_in_each_class_folder_is_used(base):
     steps = [(name, part) for name in ("cat", "dog") for part in ("train", "valid", "test")]
     result = labelled([f"{base}{name}/{part}/old/1.jpg" for name, part in steps])
     assert result.names == ["cat", "dog"]
-    assert {photo.part for photo in result.photos} == set(PARTS)
+    assert {photo.part for photo in result.photos} == set(SPLITS)
     for photo in result.photos:
         assert photo.path.startswith(f"{base}{photo.name}/{photo.part}")
         assert photo.path.split("/")[result.depth] == photo.name
@@ -280,7 +281,7 @@ def test_of_any_tree_every_file_is_used_or_named_or_hidden(paths):
     assert len({*used, *named}) == len(used) + len(named)
     assert {photo.name for photo in result.photos} <= set(result.names)
     given = {photo.part for photo in result.photos}
-    assert given <= {""} or given <= set(PARTS)
+    assert given <= {""} or given <= set(SPLITS)
     for photo in result.photos:
         steps = photo.path.split("/")
         assert steps[result.depth] == photo.name

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import mobilenet
 import utils
-from mobilenet import ROOT, UserError, datasets, decoding, folders, photos, predict, unseen
-from mobilenet.decoding import read_photo
-from mobilenet.photos import load_photos
+from mobilenet import ROOT, UserError
+from mobilenet.explain import own_photos
+from mobilenet.photos import datasets, decoding, folders
+from mobilenet.photos.decoding import read_photo
+from mobilenet.photos.loading import load_photos
+from mobilenet.photos.photos import ordered
+from tests.helpers.drawn import draw, one_sentence, write
 
 # Four quarters that tell every turn and mirror apart.
 RED, GREEN, BLUE, YELLOW = (200, 40, 40), (40, 180, 60), (40, 60, 200), (210, 200, 50)
@@ -194,7 +196,9 @@ def test_broken_exif_is_no_reason_to_leave_a_photo_out(tmp_path, exif, upright):
 
 def test_broken_exif_is_read_in_silence(tmp_path):
     quarters().save(tmp_path / "photo.jpg", exif=exif_block(TURNED, end=b""))
-    script = "import sys; from mobilenet.decoding import read_photo; read_photo(sys.argv[1], 32)"
+    script = (
+        "import sys; from mobilenet.photos.decoding import read_photo; read_photo(sys.argv[1], 32)"
+    )
     line = [sys.executable, "-c", script, tmp_path / "photo.jpg"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -335,7 +339,7 @@ def test_the_positive_class_has_label_1(folder):
 @given(st.sets(st.text(min_size=1), min_size=2, max_size=6), st.data())
 def test_classes_are_sorted_but_for_the_positive_one(names, data):
     named = data.draw(st.sampled_from([None, *sorted(names)]))
-    found = photos.ordered(names, named)
+    found = ordered(names, named)
     assert sorted(found) == sorted(names)
     positive = named or sorted(names)[0 if len(names) == 2 else 1]
     assert found[1] == positive
@@ -397,9 +401,9 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     for look in (
         lambda: load_photos(folder, 16),
-        lambda: predict.find([folder / "class b"]),
+        lambda: folders.find([folder / "class b"]),
         lambda: datasets.load(str(folder), 16, 0),
-        lambda: unseen.own_photos(folder, None, None, None),
+        lambda: own_photos.own_photos(folder, None, None, None),
     ):
         with pytest.raises(
             UserError, match=r"inside' cannot be read \(permission denied"
@@ -459,38 +463,6 @@ def test_folders_that_cannot_be_used(folder, said):
         load_photos(folder, 16, positive)
     assert one_sentence(raised.value)
     assert said in str(raised.value)
-
-
-def test_the_folder_that_photos_names(folder, monkeypatch):
-    monkeypatch.setenv("PHOTOS", str(folder))
-    found, line = photos.find_folder()
-    assert found == folder
-    assert one_sentence(line)
-    monkeypatch.setenv("PHOTOS", str(folder / "nowhere"))
-    with pytest.raises(UserError, match="PHOTOS names") as raised:
-        photos.find_folder()
-    assert one_sentence(raised.value)
-
-
-def test_photos_beside_the_project(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(mobilenet, "ROOT", tmp_path)
-    monkeypatch.setattr(photos, "ROOT", tmp_path)
-    monkeypatch.setenv("PHOTOS", "photos")  # as from notebooks/, whose working directory it is not
-    assert photos.find_folder()[0] == folder
-    monkeypatch.delenv("PHOTOS")
-    with pytest.raises(UserError, match="There are no photos") as raised:
-        photos.find_folder()
-    assert one_sentence(raised.value)
-    drawn, real = (tmp_path / "dataset" / name for name in ("rendered", "photos"))
-    drawn.mkdir(parents=True)
-    found, line = photos.find_folder()
-    assert found == drawn
-    assert "drawings" in line
-    assert one_sentence(line)
-    folder.rename(real)
-    found, line = photos.find_folder()
-    assert found == real
-    assert one_sentence(line)
 
 
 def test_the_real_photos(real_photos):

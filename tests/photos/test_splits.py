@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, photos
-from mobilenet.photos import PARTS, Photos
+from mobilenet import UserError
+from mobilenet.photos import splits
+from mobilenet.photos.folders import SPLITS
+from mobilenet.photos.photos import Photos
+from tests.helpers.drawn import one_sentence
 
 
 def named(counts):
@@ -31,10 +33,10 @@ def as_files(some, parts):
 @given(counts=class_counts, seed=seeds)
 def test_the_parts_are_disjoint_complete_and_stratified(counts, seed):
     some = named(counts)
-    parts = photos.split(some, seed)
-    assert tuple(parts) == PARTS
+    parts = splits.split(some, seed)
+    assert tuple(parts) == SPLITS
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
-    for (part, index), share in zip(parts.items(), photos.SHARES, strict=True):
+    for (part, index), share in zip(parts.items(), splits.SHARES, strict=True):
         assert index.dtype == np.int64
         assert (np.diff(index) > 0).all()
         have = np.bincount(some.labels[index], minlength=len(counts))
@@ -51,7 +53,7 @@ def test_the_parts_are_disjoint_complete_and_stratified(counts, seed):
 def test_any_shares_leave_a_photo_of_each_class_in_each_part(counts, weights):
     some = named(counts)
     shares = tuple(weight / sum(weights) for weight in weights)
-    parts = photos.split(some, 0, shares)
+    parts = splits.split(some, 0, shares)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(some)))
     for index in parts.values():
         assert set(some.labels[index]) == set(range(len(counts)))
@@ -60,23 +62,23 @@ def test_any_shares_leave_a_photo_of_each_class_in_each_part(counts, weights):
 @given(counts=class_counts, seed=seeds, shuffle=seeds)
 def test_the_seed_and_the_files_alone_decide(counts, seed, shuffle):
     some = named(counts)
-    expected = as_files(some, photos.split(some, seed))
-    assert as_files(some, photos.split(some, seed)) == expected
+    expected = as_files(some, splits.split(some, seed))
+    assert as_files(some, splits.split(some, seed)) == expected
     moved = some.subset(np.random.default_rng(shuffle).permutation(len(some)))
-    assert as_files(moved, photos.split(moved, seed)) == expected
+    assert as_files(moved, splits.split(moved, seed)) == expected
     turned = replace(some, class_names=some.class_names[::-1], labels=len(counts) - 1 - some.labels)
-    assert as_files(turned, photos.split(turned, seed)) == expected
+    assert as_files(turned, splits.split(turned, seed)) == expected
 
 
 def test_another_seed_gives_another_split():
     some = named([50, 50])
-    found = {tuple(photos.split(some, seed)["test"]) for seed in range(20)}
+    found = {tuple(splits.split(some, seed)["test"]) for seed in range(20)}
     assert len(found) == 20
 
 
 def test_too_few_photos_for_a_split():
     with pytest.raises(UserError, match="Class '1' has 4 photos") as raised:
-        photos.split(named([9, 4]), 0)
+        splits.split(named([9, 4]), 0)
     assert one_sentence(raised.value)
 
 
@@ -85,5 +87,5 @@ def test_too_few_photos_for_a_split():
 )
 def test_shares_that_are_none(shares):
     with pytest.raises(UserError, match="sum to 1") as raised:
-        photos.split(named([9, 9]), 0, shares)
+        splits.split(named([9, 9]), 0, shares)
     assert one_sentence(raised.value)

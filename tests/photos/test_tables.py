@@ -4,14 +4,16 @@ import os
 from dataclasses import replace
 
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 
 import utils
-from mobilenet import UserError, layouts, tables
-from mobilenet.folders import Found
-from mobilenet.photos import load_photos, split
+from mobilenet import UserError
+from mobilenet.photos import layouts, tables
+from mobilenet.photos.folders import Found
+from mobilenet.photos.loading import load_photos
+from mobilenet.photos.splits import split
+from tests.helpers.drawn import draw, one_sentence, write
 
 SIZE = 32
 PHOTOS = ["1.jpg", "2.jpg", "sub/3.png", "sub/4.png"]

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import one_sentence
 
 from mobilenet import ROOT
 from notebooks import run
+from tests.helpers.drawn import one_sentence
 
 SHOWN = {"text/html", "text/plain", "text/markdown", "image/png", "image/jpeg"}
 # What a browser would run, load or show in a frame.
@@ -99,9 +99,10 @@ def told(done: subprocess.CompletedProcess) -> list[str]:
     ],
 )
 def test_an_audit_ends_with_a_list_or_a_sentence(script, said, tmp_path):
-    program = tmp_path / "pip-audit"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
+    for name, line in (("pip-audit", script), ("python", "echo keras==3.10")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
     done = make("audit", f"BIN={tmp_path}", folder=tmp_path)
     good = "exit" not in script
     assert (done.returncode == 0) == good
@@ -202,12 +203,18 @@ def test_the_workflow_runs_what_ci_runs():
     assert (ROOT / ".ci/run").is_file()
 
 
+def test_binder_installs_what_make_does():
+    assert (ROOT / ".binder" / read(".binder/requirements.txt").split()[1]).resolve() == (
+        ROOT / "requirements.txt"
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "version"),
     [
         (".devcontainer/devcontainer.json", r"devcontainers/python:3\.(\d+)"),
         (".github/workflows/test.yml", r'python-version: "3\.(\d+)"'),
-        ("runtime.txt", r"\Apython-3\.(\d+)\n\Z"),
+        (".binder/runtime.txt", r"\Apython-3\.(\d+)\n\Z"),
     ],
 )
 def test_others_take_a_python_that_make_takes(path, version):

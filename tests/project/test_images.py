@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from images import architectures, draw
-from mobilenet import ROOT, cost, networks
+from mobilenet import ROOT
+from mobilenet.networks import cost, mobilenets
 
 
 def test_the_shares_of_v1_are_those_of_the_network():
-    counted = cost.by_kind(cost.count(networks.mobilenet_v1()))
+    counted = cost.by_kind(cost.count(mobilenets.mobilenet_v1()))
     drawn = dict.fromkeys(counted, 0)
     for times, *_, works in architectures.v1_rows():
         for kind, multiply_adds in works.items():
@@ -20,7 +21,7 @@ def test_the_shares_of_v1_are_those_of_the_network():
 
 
 def test_the_blocks_of_v2_are_those_of_the_network():
-    network = networks.mobilenet_v2()
+    network = mobilenets.mobilenet_v2()
     named = {layer.name: layer for layer in network.layers}
     blocks = [block for stage in architectures.v2_stages() for block in stage]
     names = ["expanded_conv", *(f"block_{i}" for i in range(1, len(blocks)))]

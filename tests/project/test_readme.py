@@ -2,18 +2,19 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import LONG_TESTS
 
 from mobilenet import ROOT
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
+LONG_TESTS = TESTS / "long.txt"
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 WORDS = 1200  # of the README at most, as `wc -w` counts them
-ROOMS = ("dataset", "mobilenet/results", "mobilenet/weights", "tests")
+ROOMS = ("dataset", "mobilenet/scratch/results", "mobilenet/networks/weights", "tests")
 PAGES = [README, CONTRIBUTING, *sorted(ROOT.glob("docs/*.md"))]
 PAGES += [ROOT / room / "README.md" for room in ROOMS]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -74,20 +75,23 @@ def test_a_command_is_there(page):
 
 def test_what_contributing_names_is_there():
     named = set(PATH.findall(read(CONTRIBUTING))) - {"dataset/photos/"}  # made by `make photos`
-    assert {"utils.py", "mobilenet/", "tests/test_photos.py", ".ci/run", "runtime.txt"} <= named
+    named = {path.replace("ROOM/", "photos/").replace("NAME", "folders") for path in named}
+    assert {"utils.py", "mobilenet/", "tests/transfer", ".ci/run", ".binder/"} <= named
     assert not {path for path in named if not (ROOT / path).exists()}
 
 
 def test_what_shows_a_promise_is_there():
     file, count = "", 0
-    for match in NAMED.finditer((HERE / "README.md").read_text(encoding="utf-8")):
+    for match in NAMED.finditer((TESTS / "README.md").read_text(encoding="utf-8")):
         file = match[1] or file
-        code = (HERE / file).read_text(encoding="utf-8")
+        (path,) = TESTS.rglob(file)
+        code = path.read_text(encoding="utf-8")
         assert f"def {match[2] or 'test_'}" in code, match[0]
         count += 1
     assert count > 50
 
 
+@cache
 def functions(path: Path) -> set[str]:
     """The names of the tests in a file, those of its classes among them."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -100,26 +104,32 @@ def long_tests() -> list[str]:
 
 
 def test_what_a_check_leaves_out_is_there():
-    shared = functions(HERE / "figure_contract.py")  # tests of every class of figures
+    shared = functions(TESTS / "helpers" / "figure_contract.py")  # tests of every class of figures
     assert long_tests() == sorted(set(long_tests()))
     for line in long_tests():
         file, name = line.split("::")
-        assert name in functions(HERE / file) | shared, line
+        assert name in functions(TESTS / file) | shared, line
 
 
 # What takes long or needs more than requirements.txt, and what is tried through another module.
 ELSEWHERE = {
-    *("bench_run", "cluster", "recipe", "untrusted"),
-    *("cost_figures", "device_figures", "scratch_figures"),
+    *("benchmarks.one_run", "benchmarks.recipe", "scale.cluster", "system.untrusted"),
+    *("phone.training_photos", "scale.whole_head"),
+    *("figures.costs", "figures.phone", "figures.comparisons"),
 }
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT / "mobilenet").with_suffix("").parts)
+    for path in (ROOT / "mobilenet").rglob("[a-z]*.py")
+)
 
 
-@pytest.mark.parametrize("module", sorted(ROOT.glob("mobilenet/[a-z]*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("module", MODULES)
 def test_a_check_says_something_of(module):
     """A test that it keeps is in a file that imports the module."""
-    name, long = module.stem, set(long_tests())
-    one = rf"from mobilenet import (\([^)]*|.*)\b{name}\b|from mobilenet\.{name} import"
-    texts = {path: path.read_text(encoding="utf-8") for path in HERE.glob("test_*.py")}
+    room, _, name = f"mobilenet.{module}".rpartition(".")
+    long = set(long_tests())
+    one = rf"from {room} import (\([^)]*|.*)\b{name}\b|from {room}\.{name} import"
+    texts = {path: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
     files = [path for path, text in texts.items() if re.search(one, text)]
-    kept = {f"{path.name}::{test}" for path in files for test in functions(path)} - long
-    assert kept or name in ELSEWHERE
+    kept = {f"{path.relative_to(TESTS)}::{test}" for path in files for test in functions(path)}
+    assert kept - long or module in ELSEWHERE

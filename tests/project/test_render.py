@@ -9,20 +9,28 @@ import pytest
 from PIL import Image, features
 
 from dataset import render
-from dataset.rendering import scenes, shapes, things, tracing
+from dataset.rendering import (
+    animals,
+    bodies,
+    framing,
+    herds,
+    props,
+    scenes,
+    shapes,
+    things,
+    tracing,
+)
 from mobilenet import ROOT
 
 RENDERED = ROOT / "dataset" / "rendered"
 OTHER = ROOT / "dataset" / "rendered_other"
-ONE_OF_EACH = ["alpaca/001.jpg", "not alpaca/nobody-01.jpg"]
-ONE_OF_EACH += [f"not alpaca/{kind}-01.jpg" for kind in render.LOOKALIKES]
-
+ONE_OF_EACH = ["alpaca/001.jpg", *(f"not alpaca/{kind}-01.jpg" for kind in render.OTHERS)]
 ONE_OF_EACH_OTHER = [name for name in render.other_names() if name.endswith("-1.jpg")]
 
 # sha256 of the pixels of ONE_OF_EACH and ONE_OF_EACH_OTHER, 32 px and one ray a pixel. Whoever
 # changes what is drawn runs `make rendered` and puts the new values here.
-PIXELS = "9dc931035c18e1b6ffb0a4e4be7de9f5a353c05296da4121f8de1fe1b70d6b73"
-OTHER_PIXELS = "dc27bad4f4bf4218f89e6a441ca0b9ac51fa3f3258afb0116a09a5e1c3dd0bd9"
+PIXELS = "9512ea4f46306faecfbeb1ab2bf5b3dd56cf777b4b0e11be0c97201981663a0a"
+OTHER_PIXELS = "6a22b8dfdcff48e64d19017107a5a595a961ed4a8ead67a05caf696cd6044d08"
 LIBJPEG = "libjpeg-turbo 3.2.0"  # wrote the files in dataset/rendered/
 
 
@@ -61,31 +69,98 @@ def test_more_rays_a_pixel_show_the_same_scene(small):
 
 def test_names_are_unique_and_tell_the_animal():
     names = render.names()
-    others = render.names(1)
-    assert len(set(names) | set(others)) == 2 * len(names), "another edition is other pictures"
-    assert list(map(render.species, names)) == list(map(render.species, others))
-    assert len(set(names)) == len(names)
-    assert sum(name.startswith("alpaca/") for name in names) >= 160
-    assert sum(name.startswith("not alpaca/") for name in names) >= 160
-    assert {render.species(name) for name in names} == {"alpaca", None, *render.LOOKALIKES}
+    assert len(set(names)) == len(names) == 480
+    assert sum(name.startswith("alpaca/") for name in names) == len(names) / 2
+    assert {render.species(name) for name in names} == {"mixed", None, *animals.SPECIES}
 
 
-def test_the_background_says_nothing_of_the_class():
-    count = {"alpaca": {}, "not alpaca": {}}
+@pytest.fixture(scope="module")
+def composed() -> dict[str, list[scenes.Scene]]:
+    """The scenes of alpacas and of other animals, and those of nobody."""
+    found = {"alpaca": [], "not alpaca": [], "nobody": []}
     for name in render.names():
-        scene = scenes.compose(shapes.Dice(render.SEED, name), render.species(name))
-        of = count[name.split("/")[0]]
-        for key in (scene.place, scene.time):
-            of[key] = of.get(key, 0) + 1
-    for key in (*scenes.PLACES, *scenes.TIMES):
-        here, there = (of.get(key, 0) / sum(of.values()) * 2 for of in count.values())
-        assert abs(here - there) < 0.12, f"{key}: {here:.0%} of alpacas, {there:.0%} of the others"
+        species = render.species(name)
+        scene = scenes.compose(shapes.Dice(render.SEED, name), species)
+        found[name.split("/")[0] if species else "nobody"].append(scene)
+    return found
+
+
+SHARES = {
+    "time": (scenes.TIMES, 0.10),
+    "place": (scenes.PLACES, 0.10),
+    "weather": (scenes.WEATHER, 0.10),
+    "framing": (framing.FRAMINGS, 0.10),
+    "screen": (props.SCREENS, 0.10),
+    "count": (herds.GROUP, 0.10),
+    "shaded": ((True,), 0.10),
+    "backlit": ((True,), 0.12),
+}
+
+
+@pytest.mark.parametrize("what", SHARES)
+def test_the_background_says_nothing_of_the_class(what, composed):
+    def value(scene):
+        if what == "shaded":
+            return scene.shade is not None
+        return scene.sun[2] > 0 if what == "backlit" else getattr(scene, what)
+
+    keys, most = SHARES[what]
+    for key in keys:
+        share = [
+            sum(value(scene) == key for scene in composed[of]) / len(composed[of])
+            for of in ("alpaca", "not alpaca")
+        ]
+        assert abs(share[0] - share[1]) < most, f"{what} {key}: {share[0]:.0%} and {share[1]:.0%}"
+        assert min(share) > 0.01, f"{what} {key} is never drawn"
+
+
+def test_nobody_is_where_nobody_is_said_to_be(composed):
+    assert all(scene.count == 0 for scene in composed["nobody"])
+    assert all(scene.count > 0 for of in ("alpaca", "not alpaca") for scene in composed[of])
+
+
+def test_companions_of_alpacas_are_those_of_other_herds():
+    kinds = {"alpaca": [], "mixed": []}
+    for species, found in kinds.items():
+        for i in range(400):
+            found += herds.kinds(shapes.Dice(species, str(i)), species, True)
+    assert {*kinds["alpaca"]} == {"alpaca", *herds.COMPANIONS}
+    assert {*kinds["mixed"]} == {*herds.COMPANIONS}
+    for found in kinds.values():
+        others = [kind for kind in found if kind != "alpaca"]
+        for kind in herds.COMPANIONS:
+            assert abs(others.count(kind) / len(others) - 1 / len(herds.COMPANIONS)) < 0.05
+
+
+@pytest.mark.parametrize("how", [key for key in props.SCREENS if key != "none"])
+def test_what_stands_before_an_animal_leaves_its_head_in_sight(how):
+    hidden = 0
+    for i in range(8):
+        dice = shapes.Dice(how, str(i))
+        herd = herds.gather(dice, ["alpaca"], False, 1.0)
+        camera = framing.frame(dice, herd, "near")
+        screen = props.hide(dice, how, camera, herd, "sheep")
+        body, head = framing.seen(camera, herd[0], screen)
+        assert head >= props.LEAST_HEAD and body >= props.LEAST
+        hidden += body <= props.MOST
+    assert hidden >= 6, "it hides nothing"
+
+
+def test_an_animal_in_a_wide_scene_is_small():
+    for i in range(8):
+        dice = shapes.Dice("wide", str(i))
+        herd = herds.gather(dice, ["alpaca", "alpaca"], False, 1.5)
+        camera = framing.frame(dice, herd, "wide")
+        low, high = herd[0].box()
+        size = max(high[0] - low[0], high[1] - low[1]) * camera.zoom / camera.distance / 2
+        assert 0.14 < size < 0.42
+        assert framing.seen(camera, herd[0], [])[0] == 1, "some of it is outside the picture"
 
 
 @pytest.mark.parametrize("kind", ["stand", "walk", "graze", "lie"])
 def test_all_animals_touch_the_ground(kind):
-    for name, animal in scenes.SPECIES.items():
-        solid = animal(shapes.Dice(name), scenes.Pose(kind, look=0.4)).place(0, 0, 0.0)
+    for name, animal in animals.SPECIES.items():
+        solid = animal(shapes.Dice(name), bodies.Pose(kind, look=0.4)).place(0, 0, 0.0)
         lowest = solid.box()[0][1]
         assert -0.1 < lowest < 0.01, f"a {name} floats or sinks: {lowest:.2f} m"
 
@@ -93,7 +168,7 @@ def test_all_animals_touch_the_ground(kind):
 def test_things_are_no_animals_and_stand_on_the_ground():
     names = render.other_names()
     assert len(set(names)) == len(names) == 3 * len({*things.SOLIDS, *things.PATTERNS})
-    assert not {*things.SOLIDS, *things.PATTERNS} & {*scenes.SPECIES, "nobody"}
+    assert not {*things.SOLIDS, *things.PATTERNS} & {*animals.SPECIES, "nobody"}
     for name, thing in things.SOLIDS.items():
         lowest = thing(shapes.Dice(name)).place(0, 0, 0.0).box()[0][1]
         assert -0.25 < lowest < 0.03, f"the {name} floats or sinks: {lowest:.2f} m"
@@ -101,7 +176,7 @@ def test_things_are_no_animals_and_stand_on_the_ground():
 
 @pytest.mark.parametrize(
     ("folder", "wanted", "bytes_in_all"),
-    [(RENDERED, render.names(), 6_000_000), (OTHER, render.other_names(), 600_000)],
+    [(RENDERED, render.names(), 9_000_000), (OTHER, render.other_names(), 600_000)],
 )
 def test_the_committed_pictures_are_all_there_and_small(folder, wanted, bytes_in_all):
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
@@ -162,7 +237,7 @@ def test_a_ray_meets_a_ball_where_it_should():
 
 def test_leaving_out_parts_that_no_ray_comes_near_changes_nothing():
     dice = shapes.Dice("parts")
-    solid = scenes.SPECIES["alpaca"](dice, scenes.Pose()).place(0, 0, 0.4)
+    solid = animals.SPECIES["alpaca"](dice, bodies.Pose()).place(0, 0, 0.4)
     head = solid.parts[-1].a
     few = solid.along((head[0], head[1], -6.0), (0.0, 0.0, 1.0), 0.05, 0.0)
     assert 0 < len(few.parts) < len(solid.parts)

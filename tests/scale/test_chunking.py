@@ -4,11 +4,11 @@ import json
 import os
 
 import pytest
-from conftest import draw, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import parts
+from mobilenet.scale import chunking, parts
+from tests.helpers.drawn import draw, write
 
 PATHS = st.sets(st.text("abc/é\udcff", min_size=1, max_size=6), max_size=60)
 
@@ -18,10 +18,10 @@ class TestChunks:
 
     def cut(self, paths) -> list[tuple[str, ...]]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "CUT", 4)
-            patch.setattr(parts, "MOST", 8)
-            files = (parts.File(path, 1, 1) for path in sorted(paths))
-            return [tuple(file.path for file in run) for run in parts.cut(files)]
+            patch.setattr(chunking, "CUT", 4)
+            patch.setattr(chunking, "MOST", 8)
+            files = (chunking.File(path, 1, 1) for path in sorted(paths))
+            return [tuple(file.path for file in run) for run in chunking.cut(files)]
 
     @given(PATHS)
     def test_together_are_the_listing(self, paths):
@@ -32,7 +32,7 @@ class TestChunks:
     @given(PATHS, st.text("abc/é", min_size=1, max_size=6))
     def test_change_up_to_the_next_cut_where_a_photo_is_added(self, paths, new):
         before, after = self.cut(paths - {new}), self.cut(paths | {new})
-        ends = [path for path in sorted(paths - {new}) if parts._hash(path) % 4 == 0]
+        ends = [path for path in sorted(paths - {new}) if chunking._hash(path) % 4 == 0]
         low = max((path for path in ends if path < new), default="")
         high = min((path for path in ends if path > new), default="\U0010ffff")
 
@@ -45,13 +45,13 @@ class TestChunks:
         folder = write(tmp_path, draw(20))
         described = {"backbone": {"fingerprint": "f"}, "versions": {"tensorflow": "2"}}
         others = {"backbone": {"fingerprint": "g"}, "versions": {"tensorflow": "2"}}
-        [one] = parts.chunks(folder, described)
-        assert [one] == list(parts.chunks(folder, json.loads(json.dumps(described))))
-        [other] = parts.chunks(folder, others)
+        [one] = chunking.chunks(folder, described)
+        assert [one] == list(chunking.chunks(folder, json.loads(json.dumps(described))))
+        [other] = chunking.chunks(folder, others)
         assert one.paths == other.paths
         assert one.digits != other.digits
         os.utime(folder / one.paths[3], ns=(1, 1))
-        [touched] = parts.chunks(folder, described)
+        [touched] = chunking.chunks(folder, described)
         assert one.digits != touched.digits
 
 

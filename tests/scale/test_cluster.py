@@ -10,13 +10,16 @@ import time
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-import cluster as clusters
 import numpy as np
 import pytest
-from conftest import one_sentence
 from PIL import Image
 
-from mobilenet import UserError, classifier, cluster, export, extract, parts, predict
+from mobilenet import UserError, extract, predict
+from mobilenet.inference import classifier
+from mobilenet.phone import convert
+from mobilenet.scale import cluster, parts
+from tests.helpers import cluster as clusters
+from tests.helpers.drawn import one_sentence
 
 pytestmark = pytest.mark.cluster
 
@@ -220,7 +223,7 @@ def test_predictions_are_the_same_lines_in_the_same_order(
     if kind == "tflite":
         pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
         model = tmp_path.with_suffix(".tflite")
-        export.save(model, export.convert(*classifier.load(saved_classifier)))
+        convert.save(model, convert.convert(*classifier.load(saved_classifier)))
     some = sorted((photos / "class a").iterdir())[:600]
     for path in some:
         (tmp_path / path.name).symlink_to(path)
@@ -230,6 +233,15 @@ def test_predictions_are_the_same_lines_in_the_same_order(
     assert plain[0] == 1 and len(plain[1].splitlines()) == 599
     assert len(plain[2].splitlines()) == 2
     assert run(*arguments, "--cluster", two.address) == plain
+
+
+def test_a_reader_that_has_had_enough_ends_it_in_order(two, photos, saved_classifier):
+    some = photos / "class b"
+    process = start("predict", some, "--model", saved_classifier, "--cluster", two.address)
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(DEADLINE) == 0
+    assert process.stderr.read() == ""
 
 
 def test_an_address_where_nothing_listens_is_one_sentence(photos, tmp_path):
@@ -284,8 +296,8 @@ def test_a_gpu_that_tensorflow_cannot_use_is_one_sentence(photos, tmp_path):
     """The nodes pretend to have one; LiteRT does not ask for it."""
     with clusters.started(gpus=1) as running:
         code, out, err = run(*extracting(photos, tmp_path / "out", running.address))
-    assert (code, out) == (1, "")
-    assert one_sentence(err.rstrip("\n")) and "tensorflow[and-cuda]" in err
+        assert (code, out) == (1, "")
+        assert one_sentence(err.rstrip("\n")) and "tensorflow[and-cuda]" in err
 
 
 @pytest.mark.parametrize("command", [extract, predict])

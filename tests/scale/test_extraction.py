@@ -10,14 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SIZE, draw, one_sentence, write
 from PIL import Image
 
-from mobilenet import ROOT, UserError, decoding, extract, features, frozen, litert, parts
-from mobilenet import backbone as backbones
-from mobilenet.files import alone
-from mobilenet.folders import list_photos
-from mobilenet.photos import load_photos
+from mobilenet import ROOT, UserError, extract
+from mobilenet.networks import backbone as backbones
+from mobilenet.networks import frozen, mobilenets
+from mobilenet.photos import decoding
+from mobilenet.photos.folders import list_photos
+from mobilenet.photos.loading import load_photos
+from mobilenet.scale import chunking, extraction, parts
+from mobilenet.system import interpreter
+from mobilenet.system.files import alone
+from mobilenet.transfer import features
+from tests.helpers.drawn import SIZE, draw, one_sentence, write
 
 cluster = pytest.mark.cluster
 
@@ -26,8 +31,8 @@ cluster = pytest.mark.cluster
 def backbone(small, monkeypatch):
     """What extract takes for the backbone that there is; chunks are small."""
     monkeypatch.setattr(frozen, "stored", lambda size=None: small)
-    monkeypatch.setattr(parts, "CUT", 4)
-    monkeypatch.setattr(parts, "MOST", 8)
+    monkeypatch.setattr(chunking, "CUT", 4)
+    monkeypatch.setattr(chunking, "MOST", 8)
     return small
 
 
@@ -40,13 +45,13 @@ def folder(tmp_path):
 @pytest.fixture
 def computed(monkeypatch):
     """How many photos went through the network since it was cleared last."""
-    seen, each = Counter(), litert.each
+    seen, each = Counter(), interpreter.each
 
     def counting(one, images):
         seen["photos"] += len(images)
         return each(one, images)
 
-    monkeypatch.setattr(litert, "each", counting)
+    monkeypatch.setattr(interpreter, "each", counting)
     return seen
 
 
@@ -77,13 +82,13 @@ def states(out: Path) -> dict[str, int]:
 def direct(backbone, folder: Path, paths) -> np.ndarray:
     """What the backbone itself makes of photos, neither folded nor rounded."""
     images = np.stack([np.asarray(Image.open(folder / path)) for path in paths])
-    return backbone.model(features.preprocess(images), training=False).numpy().mean((1, 2))
+    return backbone.model(mobilenets.preprocess(images), training=False).numpy().mean((1, 2))
 
 
 @cluster
 class TestRows:
     def test_are_of_the_photos_that_load_photos_reads(self, backbone, folder, tmp_path):
-        summary = extract.extract(folder, tmp_path / "out")
+        summary = extraction.extract(folder, tmp_path / "out")
         found, photos = rows(tmp_path / "out"), load_photos(folder, SIZE)
         assert set(found) == set(photos.files)
         assert {path: row["sha256"] for path, row in found.items()} == photos.sums
@@ -97,7 +102,7 @@ class TestRows:
         # A trained one: in an untrained one rounding grows from block to block.
         bundled = backbones.load(size=SIZE, weights="bundled")
         monkeypatch.setattr(frozen, "stored", lambda size=None: bundled)
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         found = rows(tmp_path / "out")
         computed = [row["features"] for row in found.values()]
         np.testing.assert_allclose(computed, direct(bundled, folder, found), rtol=1e-5, atol=1e-5)
@@ -110,8 +115,8 @@ class TestRows:
                 yield from chunk.paths
 
         (folder / "broken.jpg").write_bytes(b"no photo")
-        extract.extract(folder, tmp_path / "one")
-        extract.extract(folder, tmp_path / "other", compute=by_chunk)
+        extraction.extract(folder, tmp_path / "one")
+        extraction.extract(folder, tmp_path / "other", compute=by_chunk)
         names = parts.listed(tmp_path / "one")
         assert names == parts.listed(tmp_path / "other")
         for name in names:
@@ -128,7 +133,7 @@ class TestRows:
         (tmp_path / "elsewhere").mkdir()
         image.save(tmp_path / "elsewhere" / "e.png")
         (folder / "linked").symlink_to(tmp_path / "elsewhere")
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         labels = {path: row["label"] for path, row in rows(tmp_path / "out").items()}
         assert labels == {
             "top.png": None,
@@ -143,7 +148,7 @@ class TestRows:
         for path in ("top.png", *(f"archive/{photo}" for photo in photos)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             image.save(folder / path)
-        said = extract.extract(folder, tmp_path / "out").said
+        said = extraction.extract(folder, tmp_path / "out").said
         labels = {path: row["label"] for path, row in rows(tmp_path / "out").items()}
         assert labels == {
             "archive/train/cat/a.png": "cat",
@@ -159,7 +164,7 @@ class TestRows:
         (folder / "notes.txt").touch()
         (folder / ".DS_Store").touch()
         for computed in (True, False):
-            summary = extract.extract(folder, tmp_path / "out")
+            summary = extraction.extract(folder, tmp_path / "out")
             assert (summary.rows, summary.unreadable) == (40, 1)
             assert bool(summary.computed) == computed
         assert summary.said == (
@@ -169,7 +174,7 @@ class TestRows:
         assert (row["path"], row["sha256"]) == ("phone.heic", None)
         assert row["reason"] == decoding.why_not("phone.heic")
         monkeypatch.setattr(parts, "why_not", lambda name: "")  # as if a reader were installed
-        assert extract.extract(folder, tmp_path / "out").computed == 1
+        assert extraction.extract(folder, tmp_path / "out").computed == 1
 
     def test_a_name_that_is_no_utf_8_comes_back(self, backbone, tmp_path):
         folder = tmp_path / "photos"
@@ -177,12 +182,12 @@ class TestRows:
         (folder / name).mkdir(parents=True)
         Image.new("RGB", (9, 9)).save(folder / name / "a.png")
         (folder / name / "b.png").write_bytes(b"no photo")
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         [[path, row]] = rows(tmp_path / "out").items()
         assert parts.to_path(path) == f"{name}/a.png"
         assert parts.to_path(row["label"]) == name
         assert [parts.to_path(path) for path in unreadable(tmp_path / "out")] == [f"{name}/b.png"]
-        assert extract.extract(folder, tmp_path / "out").computed == 0
+        assert extraction.extract(folder, tmp_path / "out").computed == 0
 
 
 @cluster
@@ -210,15 +215,15 @@ class TestUnreadable:
     def test_all_of_them_are_no_rows(self, backbone, tmp_path):
         (tmp_path / "photos").mkdir()
         (tmp_path / "photos" / "a.jpg").write_bytes(b"text")
-        summary = extract.extract(tmp_path / "photos", tmp_path / "out")
+        summary = extraction.extract(tmp_path / "photos", tmp_path / "out")
         assert (summary.rows, summary.unreadable, summary.parts) == (0, 1, 1)
         assert rows(tmp_path / "out") == {}
 
     def test_of_a_chunk_that_was_computed_twice_at_once_are_none(self, backbone, folder, tmp_path):
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         name = parts.listed(tmp_path / "out")[2].replace("features", "unreadable")
         (tmp_path / "out" / name).write_bytes(b"of one who could not read a photo")
-        summary = extract.extract(folder, tmp_path / "out")
+        summary = extraction.extract(folder, tmp_path / "out")
         assert (summary.rows, summary.unreadable, summary.computed) == (40, 0, 1)
 
     def test_for_want_of_memory_are_tried_again(self, backbone, folder, tmp_path, monkeypatch):
@@ -230,13 +235,13 @@ class TestUnreadable:
                 "read_or_reason",
                 lambda file, size: parts.NO_MEMORY if next(calls) == 9 else read(file, size),
             )
-            assert extract.extract(folder, tmp_path / "out").unreadable == 1
-        summary = extract.extract(folder, tmp_path / "out")
+            assert extraction.extract(folder, tmp_path / "out").unreadable == 1
+        summary = extraction.extract(folder, tmp_path / "out")
         assert (summary.rows, summary.unreadable, summary.computed) == (40, 0, 1)
         assert unreadable(tmp_path / "out") == {}
 
     def test_that_may_be_read_now_are_tried_again(self, backbone, folder, tmp_path, monkeypatch):
-        read, closed = parts.read_content, folder / "class b" / "023.png"
+        read, closed = decoding.read_content, folder / "class b" / "023.png"
 
         def refuse(path):
             if path == closed:
@@ -244,22 +249,23 @@ class TestUnreadable:
             return read(path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(parts, "read_content", refuse)
-            extract.extract(folder, tmp_path / "out")
+            for module in (chunking, parts):
+                patch.setattr(module, "read_content", refuse)
+            extraction.extract(folder, tmp_path / "out")
             assert unreadable(tmp_path / "out")["class b/023.png"]["reason"] == "permission denied"
-            assert extract.extract(folder, tmp_path / "out").computed == 0
-        summary = extract.extract(folder, tmp_path / "out")
+            assert extraction.extract(folder, tmp_path / "out").computed == 0
+        summary = extraction.extract(folder, tmp_path / "out")
         assert (summary.rows, summary.unreadable, summary.computed) == (40, 0, 1)
 
 
 @cluster
 class TestGoingOn:
     def test_nothing_is_computed_twice(self, backbone, folder, tmp_path, computed):
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         assert computed["photos"] == 40
         before = states(tmp_path / "out")
         computed.clear()
-        summary = extract.extract(folder, tmp_path / "out")
+        summary = extraction.extract(folder, tmp_path / "out")
         assert computed["photos"] == summary.computed == 0
         assert summary.rows == 40
         assert states(tmp_path / "out") == before
@@ -267,22 +273,22 @@ class TestGoingOn:
     def test_a_part_that_lacks_or_is_cut_short_is_made_anew(
         self, backbone, folder, tmp_path, computed
     ):
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         expected = rows(tmp_path / "out")
         first, second, *_ = parts.listed(tmp_path / "out")
         (tmp_path / "out" / first).unlink()
         os.truncate(tmp_path / "out" / second, 100)
         computed.clear()
-        assert extract.extract(folder, tmp_path / "out").computed == 2
+        assert extraction.extract(folder, tmp_path / "out").computed == 2
         assert computed["photos"] == parts.photos_in(first) + parts.photos_in(second)
         assert str(rows(tmp_path / "out")) == str(expected)
 
     def test_what_could_not_be_read_is_found_again(self, backbone, folder, tmp_path):
         (folder / "zz.png").write_bytes(b"text")
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         [bad] = parts.listed(tmp_path / "out", "unreadable")
         (tmp_path / "out" / bad).unlink()
-        summary = extract.extract(folder, tmp_path / "out")
+        summary = extraction.extract(folder, tmp_path / "out")
         assert (summary.computed, summary.unreadable) == (1, 1)
 
     def test_after_ctrl_c_what_is_done_is_kept(
@@ -299,7 +305,7 @@ class TestGoingOn:
         command = [str(folder), "--out", str(tmp_path / "out")]
         with monkeypatch.context() as patch:
             patch.setattr(parts, "write", interrupted)
-            patch.setattr("mobilenet.command._drop_output", lambda: None)
+            patch.setattr("mobilenet.system.command._drop_output", lambda: None)
             assert extract.main(command) == 130
         assert not parts.read_about(tmp_path / "out")["complete"]
         computed.clear()
@@ -311,7 +317,7 @@ class TestGoingOn:
 
     @pytest.mark.parametrize("change", ["added", "changed", "removed"])
     def test_a_photo_that_is(self, change, backbone, folder, tmp_path, computed):
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         before, one = states(tmp_path / "out"), folder / "class a" / "010.png"
         if change == "removed":
             one.unlink()
@@ -320,7 +326,7 @@ class TestGoingOn:
             image.save(one if change == "changed" else one.with_name("010a.png"))
         (tmp_path / "out" / "mine.txt").write_text("keep")
         computed.clear()
-        summary = extract.extract(folder, tmp_path / "out")
+        summary = extraction.extract(folder, tmp_path / "out")
         assert 0 < summary.computed <= 2
         assert 0 < summary.removed <= 2
         after = states(tmp_path / "out")
@@ -332,7 +338,7 @@ class TestGoingOn:
     def test_nothing_passes_for_removed_because_a_folder_cannot_be_read(
         self, backbone, folder, tmp_path, monkeypatch
     ):
-        extract.extract(folder, tmp_path / "out")
+        extraction.extract(folder, tmp_path / "out")
         before, scan = states(tmp_path / "out"), os.scandir
 
         def refuse(path):
@@ -342,7 +348,7 @@ class TestGoingOn:
 
         monkeypatch.setattr(os, "scandir", refuse)
         with pytest.raises(UserError, match="class b' cannot be read") as error:
-            extract.extract(folder, tmp_path / "out")
+            extraction.extract(folder, tmp_path / "out")
         assert one_sentence(error.value)
         assert states(tmp_path / "out") == before
 
@@ -351,8 +357,9 @@ class TestGoingOn:
         # Chunks as small as in the other tests, and a writer that never gets to the end.
         program = (
             "import sys\n"
-            "from mobilenet import extract, parts\n"
-            "parts.CUT, parts.MOST, write, count = 4, 8, parts.write, [0]\n"
+            "from mobilenet import extract\n"
+            "from mobilenet.scale import chunking, parts\n"
+            "chunking.CUT, chunking.MOST, write, count = 4, 8, parts.write, [0]\n"
             "def slowly(*arguments):\n"
             "    count[0] += 1\n"
             "    if count[0] == 4 and sys.argv[3] == 'stop':\n"
@@ -387,7 +394,7 @@ class TestGoingOn:
 class TestRefused:
     def run(self, *arguments) -> str:
         with pytest.raises(UserError) as error:
-            extract.extract(*arguments)
+            extraction.extract(*arguments)
         assert one_sentence(error.value)
         return str(error.value)
 
@@ -399,7 +406,7 @@ class TestRefused:
 
     def test_other_photos_backbone_or_versions(self, backbone, folder, tmp_path, monkeypatch):
         out = tmp_path / "out"
-        extract.extract(folder, out)
+        extraction.extract(folder, out)
         before = states(out)
         other = write(tmp_path / "others", draw(2))
         assert "name another folder with --out." in self.run(other, out)
@@ -411,12 +418,12 @@ class TestRefused:
             patch.setattr(parts, "DECODINGS", 99)
             assert "(decoding" in self.run(folder, out)
         assert states(out) == before
-        assert extract.extract(folder, out).computed == 0
+        assert extraction.extract(folder, out).computed == 0
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"photos": 1}', "\udcff"])
     def test_a_damaged_about(self, text, backbone, folder, tmp_path):
         out = tmp_path / "out"
-        extract.extract(folder, out)
+        extraction.extract(folder, out)
         (out / parts.ABOUT).write_bytes(text.encode(errors="surrogateescape"))
         assert "about.json cannot be read" in self.run(folder, out)
         (out / parts.ABOUT).unlink()
@@ -437,7 +444,7 @@ class TestRefused:
         import pyarrow as pa
 
         out = tmp_path / "out"
-        extract.extract(folder, out)
+        extraction.extract(folder, out)
         part = out / parts.listed(out)[-1]
         content = bytearray(part.read_bytes())
         content[len(content) // 2] ^= 1
@@ -450,25 +457,6 @@ class TestRefused:
         with pytest.raises(UserError, match=part.name) as error:
             rows(out)
         assert one_sentence(error.value)
-
-
-def test_without_pyarrow_one_sentence_names_the_file_to_install(
-    tmp_path, folder, monkeypatch, capsys
-):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert extract.main([str(folder), "--out", str(tmp_path / "out")]) == 1
-    said = capsys.readouterr().err
-    assert one_sentence(said.rstrip("\n"))
-    assert "requirements-cluster.txt" in said
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("wrong", [[], ["photos"], ["p", "--out", "o", "--size", "9"]])
-def test_usage(wrong, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        extract.main(wrong)
-    assert exit_.value.code == 2
-    assert one_sentence(capsys.readouterr().err.rstrip("\n"))
 
 
 PEAK = """

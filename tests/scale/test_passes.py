@@ -7,24 +7,18 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ALPHA, draw, one_sentence, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import (
-    ROOT,
-    UserError,
-    extract,
-    head,
-    metrics,
-    parts,
-    predict,
-    review,
-    saved,
-    solver,
-)
-from mobilenet import backbone as backbones
-from mobilenet import features as pooling
+from mobilenet import ROOT, UserError, extract, head, predict
+from mobilenet.inference import saved
+from mobilenet.networks import backbone as backbones
+from mobilenet.networks import pretrained
+from mobilenet.photos import corrections
+from mobilenet.scale import chunking, labelled, parts, passes
+from mobilenet.transfer import features as pooling
+from mobilenet.transfer import metrics, solver
+from tests.helpers.drawn import ALPHA, draw, one_sentence, write
 
 cluster = pytest.mark.cluster
 seeds = st.integers(0, 2**32 - 1)
@@ -51,7 +45,7 @@ def solved(features, labels, classes, l2, block=100, sample=None):
         for i in range(0, len(labels), block):
             yield features[i : i + block], labels[i : i + block]
 
-    return head.solve(rows, len(labels), centre, classes, l2, first)
+    return passes.solve(rows, len(labels), centre, classes, l2, first)
 
 
 def close(found, wanted, features):
@@ -73,7 +67,7 @@ def test_it_is_the_head_of_solver(classes, l2):
     wanted = solver.solve(features, labels, classes, l2)
     assert found.kernel.shape == wanted[0].shape and found.bias.shape == wanted[1].shape
     close(found, wanted, features)
-    assert found.distance <= head.CLOSE
+    assert found.distance <= passes.CLOSE
     assert found.passes <= (15 if classes == 2 else 80)
 
 
@@ -104,7 +98,7 @@ def test_a_first_guess_may_be_wrong(classes, wrong):
     wanted = solver.solve(features, labels, classes, 1.0)
     first = wrong * wanted[0], wrong * wanted[1]
     centre = features.mean(axis=0, dtype=np.float64)
-    found = head.solve(lambda: [(features, labels)], 500, centre, classes, 1.0, first)
+    found = passes.solve(lambda: [(features, labels)], 500, centre, classes, 1.0, first)
     close(found, wanted, features)
 
 
@@ -125,16 +119,16 @@ def test_the_same_blocks_give_the_same_bits():
 
 @pytest.mark.parametrize(("name", "value"), [("MATRICES", 0), ("ENOUGH", 2), ("ROWS", 7)])
 def test_rough_curvature_leads_to_the_same_head(monkeypatch, name, value):
-    monkeypatch.setattr(head, name, value)
+    monkeypatch.setattr(passes, name, value)
     features, labels = some_photos(5, 1200, 20)
     found = solved(features, labels, 5, 1.0)
     close(found, solver.solve(features, labels, 5, 1.0), features)
 
 
 def test_it_ends_after_so_many_passes(monkeypatch):
-    monkeypatch.setattr(head, "PASSES", 3)
+    monkeypatch.setattr(passes, "PASSES", 3)
     found = solved(*some_photos(5, 600, 20), 5, 0.01)
-    assert found.passes == 3 and found.distance > head.CLOSE
+    assert found.passes == 3 and found.distance > passes.CLOSE
 
 
 def test_photos_that_come_or_go_meanwhile_are_noticed():
@@ -147,7 +141,7 @@ def test_photos_that_come_or_go_meanwhile_are_noticed():
 
     first = np.zeros((5, 1)), np.zeros(1)
     with pytest.raises(UserError, match="changed while") as caught:
-        head.solve(rows, 100, np.zeros(5), 2, 1.0, first)
+        passes.solve(rows, 100, np.zeros(5), 2, 1.0, first)
     assert one_sentence(caught.value)
 
 
@@ -164,20 +158,20 @@ def write_parts(out, features, names, ends=(), order=None):
     for number, some in enumerate(np.split(order, sorted(ends))):
         folders = [f"{names[i]}/" if names[i] else "" for i in some]
         paths = tuple(f"{one}{i}.jpg" for one, i in zip(folders, some, strict=True))
-        found = [parts.Found(sha256(i), "") for i in some]
-        parts.write(out, parts.Chunk(f"{number:020x}", paths), found, features[some])
+        found = [chunking.Found(sha256(i), "") for i in some]
+        parts.write(out, chunking.Chunk(f"{number:020x}", paths), found, features[some])
     return out
 
 
 def from_parts(out, channels, l2):
     """What the command solves, and what it knows of the photos."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "SAMPLE", 40 * (channels + 1) * 8)  # 40 photos
-        known = head.survey(out, channels)
+        patch.setattr(labelled, "SAMPLE", 40 * (channels + 1) * 8)  # 40 photos
+        known = labelled.survey(out, channels)
     classes = len(known.class_names)
     first = solver.solve(known.features, known.labels, classes, l2)
-    rows = lambda: head.read(out, known)  # noqa: E731
-    return known, head.solve(rows, known.count, known.centre, classes, l2, first)
+    rows = lambda: labelled.read(out, known)  # noqa: E731
+    return known, passes.solve(rows, known.count, known.centre, classes, l2, first)
 
 
 @cluster
@@ -210,11 +204,11 @@ def test_a_class_in_one_part_and_an_empty_part(tmp_path):
 
 @cluster
 def test_the_sample_has_the_smallest_sums_and_some_of_each_class(monkeypatch, tmp_path):
-    monkeypatch.setattr(head, "ROWS", 64)
-    monkeypatch.setattr(head, "SAMPLE", 40 * 13 * 8)
+    monkeypatch.setattr(passes, "ROWS", 64)
+    monkeypatch.setattr(labelled, "SAMPLE", 40 * 13 * 8)
     features, _ = some_photos(2, 500, 12)
     names = ["rare" if i % 80 == 7 else "common" for i in range(500)]
-    known = head.survey(write_parts(tmp_path, features, names, (100, 350)), 12)
+    known = labelled.survey(write_parts(tmp_path, features, names, (100, 350)), 12)
     sums = sorted(sha256(i) for i in range(500))
     chosen = [one.decode() for one in known.sums]
     assert chosen[:40] == sums[:40] and chosen == sorted(chosen)
@@ -230,13 +224,13 @@ def test_decisions_on_labels_are_applied(monkeypatch, tmp_path):
     names = ["ba"[k] for k in labels]  # of two classes the first by name has label 1
     write_parts(tmp_path / "parts", features, names, (70,))
     lines = [f"{sha256(3)},x,{names[3]},{'ba'[1 - labels[3]]}", f"{sha256(5)},x,{names[5]},"]
-    monkeypatch.setattr(review, "FILE", tmp_path / "corrections.csv")
-    review.FILE.write_text("\n".join([",".join(review.Decision._fields), *lines, ""]))
+    monkeypatch.setattr(corrections, "FILE", tmp_path / "corrections.csv")
+    corrections.FILE.write_text("\n".join([",".join(corrections.Decision._fields), *lines, ""]))
     known, found = from_parts(tmp_path / "parts", 12, 1.0)
     labels[3] = 1 - labels[3]
     rest = np.arange(200) != 5
     assert known.count == 199
-    assert sum(len(labels) for _, labels in head.read(tmp_path / "parts", known)) == 199
+    assert sum(len(labels) for _, labels in labelled.read(tmp_path / "parts", known)) == 199
     close(found, solver.solve(features[rest], labels[rest], 2, 1.0), features)
 
 
@@ -262,7 +256,7 @@ def test_what_no_head_can_be_solved_on(tmp_path, said):
     names = ["a"] * 30 + ["b"] * 30
     BAD[said](features, names)
     with pytest.raises(UserError, match=said) as caught:
-        head.survey(write_parts(tmp_path, features, names, (20,)), 12)
+        labelled.survey(write_parts(tmp_path, features, names, (20,)), 12)
     assert one_sentence(caught.value)
 
 
@@ -279,7 +273,7 @@ def test_parts_that_are_not_as_they_were(tmp_path, spoil, said):
     features, labels = some_photos(2, 60, 12)
     spoil(write_parts(tmp_path, features, ["ab"[k] for k in labels], (20,)))
     with pytest.raises(UserError, match=said) as caught:
-        head.survey(tmp_path, 12)
+        labelled.survey(tmp_path, 12)
     assert one_sentence(caught.value)
 
 
@@ -287,13 +281,13 @@ MEASURE = """
 import sys
 from pathlib import Path
 import numpy as np
-from mobilenet import head
-head.SAMPLE, head.PASSES = 2_000_000, 3
+from mobilenet.scale import labelled, passes
+labelled.SAMPLE, passes.PASSES = 2_000_000, 3
 out, channels = Path(sys.argv[1]), 256
-known = head.survey(out, channels)
+known = labelled.survey(out, channels)
 first = np.zeros((channels, 3)), np.zeros(3)
-rows = lambda: head.read(out, known)
-head.solve(rows, known.count, known.centre, 3, 100.0, first)
+rows = lambda: labelled.read(out, known)
+passes.solve(rows, known.count, known.centre, 3, 100.0, first)
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
@@ -348,9 +342,9 @@ def refused(capsys, *arguments):
 @cluster
 @pytest.mark.parametrize("classes", [2, 3])
 def test_from_photos_to_answers(monkeypatch, capsys, tmp_path, bundled, classes):
-    monkeypatch.setattr(backbones, "find_weights", lambda: "bundled")
-    monkeypatch.setattr(head, "SAMPLE", 20 * 1281 * 8)
-    monkeypatch.setattr(parts, "CUT", 4)
+    monkeypatch.setattr(pretrained, "find_weights", lambda: "bundled")
+    monkeypatch.setattr(labelled, "SAMPLE", 20 * 1281 * 8)
+    monkeypatch.setattr(chunking, "CUT", 4)
     photos = draw(12, classes)
     folder, out, model = (tmp_path / name for name in ("photos", "parts", "head.keras"))
     write(folder, photos)
@@ -387,7 +381,7 @@ def test_another_backbone(capsys, tmp_path, about):
 
 @cluster
 def test_a_place_that_cannot_be_written_is_named_first(monkeypatch, capsys, tmp_path, about):
-    monkeypatch.setattr(head, "survey", None)
+    monkeypatch.setattr(labelled, "survey", None)
     (tmp_path / "d.keras").mkdir()
     (tmp_path / "file").touch()
     assert "folder of that name" in refused(capsys, about, "--out", tmp_path / "d.keras")
@@ -402,8 +396,8 @@ def test_parts_of_a_run_that_was_stopped(capsys, tmp_path, about):
 
 @cluster
 def test_it_says_that_it_did_not_settle(monkeypatch, capsys, tmp_path, about):
-    monkeypatch.setattr(head, "PASSES", 1)
-    monkeypatch.setattr(head, "CLOSE", 1e-300)
+    monkeypatch.setattr(passes, "PASSES", 1)
+    monkeypatch.setattr(passes, "CLOSE", 1e-300)
     code, said, _ = ask(capsys, about, "--out", tmp_path / "m.keras")
     assert code == 0 and said[1].startswith("The head did not settle: its kernel may be")
     assert all(map(one_sentence, said))

@@ -7,12 +7,14 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import UserError, backbone, pretrain
+from mobilenet import UserError
+from mobilenet.networks import backbone, pretrained
+from mobilenet.scratch import distillation
+from tests.helpers.drawn import draw, one_sentence, write
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -37,10 +39,12 @@ def test_photos_come_from_folders_and_tar_files(tmp_path, capsys):
     folder = write(tmp_path / "photos", draw(3))
     (folder / "class a" / "broken.jpg").write_text("no photo")
     tar = packed(tmp_path / "more.tar", ["train/a/1.png", "b/2.png", "b/note.txt"])
-    pool = pretrain.read_pool([folder, tar])
+    pool = distillation.read_pool([folder, tar])
     assert len(pool) == 6 + 2
     assert {image.mode for image in pool} == {"RGB"}
-    assert pool[-1].size == (pretrain.SHORTER, 2 * pretrain.SHORTER), "large ones are scaled"
+    assert pool[-1].size == (distillation.SHORTER, 2 * distillation.SHORTER), (
+        "large ones are scaled"
+    )
     assert pool[0].size == (96, 96), "small ones are not"
     broken, note = capsys.readouterr().out.splitlines()
     assert broken.startswith("  left out: class a/broken.jpg (")
@@ -49,12 +53,12 @@ def test_photos_come_from_folders_and_tar_files(tmp_path, capsys):
 
 def test_what_others_are_measured_on_stays_out(tmp_path, capsys):
     tar = packed(tmp_path / "both.tar", ["train/a/1.png", "test/a/2.png", "test/b/3.png"])
-    assert len(pretrain.read_pool([tar])) == 1
-    said = f"  left out: test/a/2.png, test/b/3.png ({pretrain.MEASURED})\n"
+    assert len(distillation.read_pool([tar])) == 1
+    said = f"  left out: test/a/2.png, test/b/3.png ({distillation.MEASURED})\n"
     assert capsys.readouterr().out == said
     folder = write(tmp_path / "photos", draw(3))
     (folder / "class b").rename(folder / "test")
-    assert len(pretrain.read_pool([folder])) == 3
+    assert len(distillation.read_pool([folder])) == 3
 
 
 @pytest.mark.parametrize("kind", ["missing", "no tar", "no photos", "cut"])
@@ -68,7 +72,7 @@ def test_sources_that_are_none(kind, tmp_path):
         packed(path, ["a/1.png"])
         path.write_bytes(path.read_bytes()[:10_000])
     with pytest.raises(UserError) as raised:
-        pretrain.read_pool([path])
+        distillation.read_pool([path])
     assert one_sentence(raised.value)
     assert str(path) in str(raised.value)
 
@@ -77,7 +81,7 @@ def test_sources_that_are_none(kind, tmp_path):
 def test_mixed_crops_are_mostly_themselves(share):
     rng = np.random.default_rng(0)
     batch = rng.uniform(-1, 1, (200, 4, 4, 3)).astype(np.float32)
-    mixed = pretrain.mix(batch, share, rng)
+    mixed = distillation.mix(batch, share, rng)
     assert mixed.dtype == np.float32
     changed = [not np.array_equal(*pair) for pair in zip(batch, mixed, strict=True)]
     assert np.mean(changed) == pytest.approx(share, abs=0.1)
@@ -94,17 +98,17 @@ def test_mixed_crops_are_mostly_themselves(share):
 )
 def test_a_crop_of_any_photo(width, height, size, seed):
     rng = np.random.default_rng(seed)
-    batch = pretrain.crops([photo(width, height)], size, 2, rng)
+    batch = distillation.crops([photo(width, height)], size, 2, rng)
     assert batch.shape == (2, size, size, 3)
     assert batch.dtype == np.float32
     assert np.abs(batch).max() <= 1
-    again = pretrain.crops([photo(width, height)], size, 2, np.random.default_rng(seed))
+    again = distillation.crops([photo(width, height)], size, 2, np.random.default_rng(seed))
     assert np.array_equal(batch, again)
 
 
 def test_crops_differ_and_keep_the_colour_of_what_they_show():
     pool = [Image.new("RGB", (100, 80), colour) for colour in ("red", "lime", "blue")]
-    batch = pretrain.crops(pool, 32, 200, np.random.default_rng(0))
+    batch = distillation.crops(pool, 32, 200, np.random.default_rng(0))
     assert np.ptp(batch, axis=(1, 2)).max() < 1e-6, "a crop of one colour has one colour"
     colours = batch.mean(axis=(1, 2))
     assert len(np.unique(colours.round(3), axis=0)) > 150
@@ -116,25 +120,25 @@ def test_crops_differ_and_keep_the_colour_of_what_they_show():
 @pytest.mark.parametrize("mixed", [0.0, 0.5])
 def test_batches_go_on_where_they_stopped(mixed):
     pool, sizes = [photo(50, 40), photo(30, 60)], [32, 32, 64]
-    whole = list(pretrain.batches(pool, sizes, mixed, 0, seed=3))
+    whole = list(distillation.batches(pool, sizes, mixed, 0, seed=3))
     assert [batch.shape[1] for batch in whole] == sizes
-    rest = list(pretrain.batches(pool, sizes[1:], mixed, 1, seed=3))
+    rest = list(distillation.batches(pool, sizes[1:], mixed, 1, seed=3))
     assert all(map(np.array_equal, whole[1:], rest))
     assert not np.array_equal(whole[0], whole[1])
 
 
 def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
     """It learns, goes on where it was stopped, and what comes out is a backbone."""
-    if not backbone.weights_file(1.0, 224, top=True).is_file():
+    if not pretrained.weights_file(1.0, 224, top=True).is_file():
         pytest.skip("needs ImageNet weights with the classifier in Keras's cache")
     settings = {"BATCH": 8, "WARM_UP": 2, "SAVE_STEPS": 4}
     for name, value in settings.items():
-        monkeypatch.setattr(pretrain, name, value)
+        monkeypatch.setattr(distillation, name, value)
     source = write(tmp_path / "photos", draw(4, classes=3))
     out = tmp_path / "weights.npz"
-    first = pretrain.Phase(((32, 10),), lower=1.0, mixed=0.0, rate=1e-2)
-    phases = (first, pretrain.Phase(((32, 4),), lower=0.0, mixed=0.5, rate=1e-3))
-    writing, saved = pretrain.replacing, []
+    first = distillation.Phase(((32, 10),), lower=1.0, mixed=0.0, rate=1e-2)
+    phases = (first, distillation.Phase(((32, 4),), lower=0.0, mixed=0.5, rate=1e-3))
+    writing, saved = distillation.replacing, []
 
     def stop_at_the_third(path):
         if len(saved) == 2:
@@ -142,12 +146,12 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
         saved.append(path)
         return writing(path)
 
-    monkeypatch.setattr(pretrain, "replacing", stop_at_the_third)
+    monkeypatch.setattr(distillation, "replacing", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        pretrain.pretrain([source], out, phases, seed=1)
+        distillation.pretrain([source], out, phases, seed=1)
     assert not out.exists()
-    monkeypatch.setattr(pretrain, "replacing", writing)
-    pretrain.pretrain([source], out, phases, seed=1)
+    monkeypatch.setattr(distillation, "replacing", writing)
+    distillation.pretrain([source], out, phases, seed=1)
     said = capsys.readouterr().out
     assert re.findall(r"step (\d+),|after step (\d+)", said) == [
         ("4", ""),
@@ -161,14 +165,14 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
     assert losses[1] < losses[0], "it learns"
     assert losses[3] < losses[2], "fewer predictors count in the second phase"
     assert {path.name for path in tmp_path.glob("*.npz")} == {"weights.npz"}
-    student = pretrain.build_student(seed=1)
+    student = distillation.build_student(seed=1)
     at_first = student.get_weights()
     backbone.read_weights(student, out)
     moved = [
         not np.array_equal(*pair) for pair in zip(at_first, student.get_weights(), strict=True)
     ]
     assert all(moved)
-    features = student(pretrain.crops([photo(90, 90)], 64, 2, np.random.default_rng(0))).numpy()
+    features = student(distillation.crops([photo(90, 90)], 64, 2, np.random.default_rng(0))).numpy()
     assert features.shape == (2, 2, 2, 1280)
     assert 0.05 < features.mean() < 5
 
@@ -176,17 +180,17 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
 def test_a_state_that_will_not_do(tmp_path):
     path = tmp_path / "weights.state.npz"
     np.savez(path, json.dumps([3, 7, 0, "phases"]), np.zeros(4))
-    assert pretrain._restore(path, [7, 0, "phases"])[0] == 3
+    assert distillation._restore(path, [7, 0, "phases"])[0] == 3
     with pytest.raises(UserError, match="another run") as raised:
-        pretrain._restore(path, [7, 1, "phases"])
+        distillation._restore(path, [7, 1, "phases"])
     assert one_sentence(raised.value)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="damaged") as raised:
-        pretrain._restore(path, [7, 0, "phases"])
+        distillation._restore(path, [7, 0, "phases"])
     assert one_sentence(raised.value)
 
 
 def test_weights_have_a_suffix(tmp_path):
     with pytest.raises(UserError, match=r"\.npz") as raised:
-        pretrain.pretrain([tmp_path], tmp_path / "weights")
+        distillation.pretrain([tmp_path], tmp_path / "weights")
     assert one_sentence(raised.value)

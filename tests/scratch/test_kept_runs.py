@@ -4,10 +4,13 @@ import json
 
 import pytest
 
-from mobilenet import ROOT, cost, train
-from mobilenet.metrics import Result
+from mobilenet import ROOT
+from mobilenet.networks import cost
+from mobilenet.scratch import trainer
+from mobilenet.scratch.plan import Plan
+from mobilenet.transfer.metrics import Result
 
-FOLDERS = sorted((ROOT / "mobilenet" / "results").glob("*/"))
+FOLDERS = sorted((ROOT / "mobilenet" / "scratch" / "results").glob("*/"))
 
 
 def test_there_are_results():
@@ -19,10 +22,10 @@ def test_a_result_holds_together(folder):
     about = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     history = [json.loads(line) for line in lines]
-    plan = train.Plan(**{name: about[name] for name in train.Plan._fields})
+    plan = Plan(**{name: about[name] for name in Plan._fields})
     assert about["command"] == plan.command()
     assert [row["epoch"] for row in history] == list(range(1, plan.epochs + 1))
-    assert about["best_epoch"] == train.best_epoch(history)
+    assert about["best_epoch"] == trainer.best_epoch(history)
     assert about["val_accuracy"] == history[about["best_epoch"] - 1]["val_accuracy"]
     assert about["seconds"] == pytest.approx(sum(row["seconds"] for row in history), abs=1)
     result = Result(about["test_correct"], about["test_total"])
@@ -30,5 +33,5 @@ def test_a_result_holds_together(folder):
     assert about["interval"] == pytest.approx(result.interval, abs=1e-4)
     assert about["machine"]["cores"] > 0
     if plan.model != "head":
-        total = cost.totals(cost.count(train.build(plan)))
+        total = cost.totals(cost.count(trainer.build(plan)))
         assert total == (about["multiply_adds"], about["parameters"])

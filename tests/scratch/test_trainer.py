@@ -12,13 +12,17 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenet import ROOT, backbone, classifier, evaluate, networks, train
-from mobilenet.progress import ahead
+from mobilenet import ROOT, UserError, evaluate, train
+from mobilenet.inference import classifier
+from mobilenet.networks import mobilenets, pretrained
+from mobilenet.scratch import trainer
+from mobilenet.scratch.plan import Plan
+from mobilenet.system.progress import ahead
+from tests.helpers.drawn import draw, one_sentence, write
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
 BLOCKS = 3  # of MobileNetV1's 13, where the depth is nothing to what is shown
@@ -72,19 +76,21 @@ def test_what_a_run_leaves(undisturbed):
 # The command with a network of few blocks, which stops itself whenever it has said a line.
 STOPPING = f"""
 import os, signal, sys
-from mobilenet import networks, train
+from mobilenet.networks import mobilenets as networks
+from mobilenet import train
+from mobilenet.scratch import trainer
 networks.V1_BODY = networks.V1_BODY[:{BLOCKS}]
 def say(*words, **options):
     print(*words, **options)
     os.kill(os.getpid(), signal.SIGSTOP)
-train.print = say
+train.print = trainer.print = say
 sys.exit(train.main())
 """
 
 
 @pytest.fixture
 def few_blocks(monkeypatch):
-    monkeypatch.setattr(networks, "V1_BODY", networks.V1_BODY[:BLOCKS])
+    monkeypatch.setattr(mobilenets, "V1_BODY", mobilenets.V1_BODY[:BLOCKS])
 
 
 def four_epochs(data, out, *more: str) -> list[str]:
@@ -94,7 +100,7 @@ def four_epochs(data, out, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def undisturbed(data, tmp_path_factory):
     """A run with few blocks, a copy of it as it was when all epochs were done, what it said."""
-    out, finish = tmp_path_factory.mktemp("runs") / "undisturbed", train.finish
+    out, finish = tmp_path_factory.mktemp("runs") / "undisturbed", trainer.finish
 
     def keep(plan, model, p, parts, folder, **about):
         shutil.copytree(folder, folder.parent / "done")
@@ -102,8 +108,8 @@ def undisturbed(data, tmp_path_factory):
 
     said, errors = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
-        patch.setattr(networks, "V1_BODY", networks.V1_BODY[:BLOCKS])
-        patch.setattr(train, "finish", keep)
+        patch.setattr(mobilenets, "V1_BODY", mobilenets.V1_BODY[:BLOCKS])
+        patch.setattr(trainer, "finish", keep)
         assert train.main(four_epochs(data, out)) == 0
     assert errors.getvalue() == ""
     return out, out.parent / "done", said.getvalue()
@@ -167,15 +173,15 @@ def test_a_run_that_was_killed_before_its_history_was_written(
 @pytest.mark.parametrize("steps", [1, 8, 24])
 def test_statistics_settle_however_few_the_steps(steps, few_blocks):
     """Fed the same photos at each step, BatchNorm has their statistics in the end."""
-    from mobilenet.engine import tf
+    from mobilenet.system.engine import tf
 
     photos = draw(8, size=32).images / np.float32(127.5) - 1
-    network = train.build(train.Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b")))
+    network = trainer.build(Plan("mobilenetv1", 0.25, 32, 1, "data", 0, ("a", "b")))
     fresh = network.get_weights()
 
     def answers(steps: float, times: int) -> np.ndarray:
         network.set_weights(fresh)
-        train.set_momentum(network, steps)
+        trainer.set_momentum(network, steps)
         step = partial(network, training=True)
         step = tf.function(step) if times > 8 else step  # to trace it takes as long as 8 of them
         for _ in range(times):
@@ -235,40 +241,40 @@ def test_data_that_is_not_there(capsys, tmp_path):
 
 
 class TestCheckpoints:
-    PLAN = train.Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
+    PLAN = Plan("mobilenetv1", 0.25, 32, 4, "data", 0, ("a", "b"), ("1", "2", "3"))
 
     @pytest.fixture
     def state(self):
-        from mobilenet.engine import keras
+        from mobilenet.system.engine import keras
 
         return [keras.Variable(np.arange(3.0)), keras.Variable(np.ones((2, 2)))]
 
     @pytest.fixture
     def saved(self, state, tmp_path):
         path = tmp_path / "checkpoint.npz"
-        train.save(path, self.PLAN, state, [{"epoch": 1}], [np.full(3, 7.0)])
+        trainer.save(path, self.PLAN, state, [{"epoch": 1}], [np.full(3, 7.0)])
         return path
 
     def test_what_was_saved_comes_back(self, state, saved):
         state[0].assign(np.zeros(3))
-        history, best = train.restore(saved, self.PLAN, state, 1)
+        history, best = trainer.restore(saved, self.PLAN, state, 1)
         assert history == [{"epoch": 1}]
         assert np.array_equal(best[0], np.full(3, 7.0))
         assert np.array_equal(state[0].numpy(), np.arange(3.0))
 
     def test_of_another_run(self, state, saved):
-        with pytest.raises(train.UserError, match=r"another run \(alpha 0\.25\)"):
-            train.restore(saved, self.PLAN._replace(alpha=0.5), state, 1)
+        with pytest.raises(UserError, match=r"another run \(alpha 0\.25\)"):
+            trainer.restore(saved, self.PLAN._replace(alpha=0.5), state, 1)
 
     def test_of_other_photos(self, state, saved):
-        with pytest.raises(train.UserError, match=r"another run \(other photos\)"):
-            train.restore(saved, self.PLAN._replace(files=("1", "2", "4")), state, 1)
+        with pytest.raises(UserError, match=r"another run \(other photos\)"):
+            trainer.restore(saved, self.PLAN._replace(files=("1", "2", "4")), state, 1)
 
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
     def test_damaged(self, state, saved, share):
         saved.write_bytes(saved.read_bytes()[: int(share * saved.stat().st_size)])
-        with pytest.raises(train.UserError, match="damaged"):
-            train.restore(saved, self.PLAN, state, 1)
+        with pytest.raises(UserError, match="damaged"):
+            trainer.restore(saved, self.PLAN, state, 1)
         assert np.array_equal(state[1].numpy(), np.ones((2, 2)))
 
     def test_a_full_disk_leaves_the_last_good_one(self, state, saved, monkeypatch):
@@ -278,15 +284,15 @@ class TestCheckpoints:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(np, "savez", full)
-        with pytest.raises(train.UserError, match="space"):
-            train.save(saved, self.PLAN, state, [], [])
+        with pytest.raises(UserError, match="space"):
+            trainer.save(saved, self.PLAN, state, [], [])
         assert saved.read_bytes() == before
         assert [path.name for path in saved.parent.iterdir()] == ["checkpoint.npz"]
 
 
 def test_a_head_on_the_pretrained_backbone(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WEIGHTS", "bundled")
-    backbone.find_weights.cache_clear()
+    pretrained.find_weights.cache_clear()
     arguments = ["--model", "head", "--data", str(data), "--size", "64", "--epochs", "20"]
     assert train.main([*arguments, "--out", str(tmp_path)]) == 0
     about = json.loads((tmp_path / "result.json").read_text())
@@ -300,7 +306,7 @@ def test_a_head_on_the_pretrained_backbone(data, tmp_path, monkeypatch, capsys):
     assert "finished run" in capsys.readouterr().err
     assert train.main([*arguments, "--alpha", "0.5"]) == 1, "there are no such weights"
     assert one_sentence(capsys.readouterr().err.strip())
-    backbone.find_weights.cache_clear()
+    pretrained.find_weights.cache_clear()
 
 
 def test_curves_have_a_dot_at_the_epoch_that_is_kept(tmp_path):
@@ -312,7 +318,7 @@ def test_curves_have_a_dot_at_the_epoch_that_is_kept(tmp_path):
             | {"val_loss": 1 + abs(i - kept) / 40}
             for i in range(count)
         ]
-        train.write_history(tmp_path, rows)
+        trainer.write_history(tmp_path, rows)
         with Image.open(tmp_path / "curves.png") as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
         panels = pixels[: int(0.85 * len(pixels))]  # without the legend
@@ -327,10 +333,10 @@ def test_curves_have_a_dot_at_the_epoch_that_is_kept(tmp_path):
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 48]))
 def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
     photos = np.random.default_rng(seed).integers(0, 256, (3, size, size, 3), np.uint8)
-    shown = train.augment(photos, np.random.default_rng(seed))
+    shown = trainer.augment(photos, np.random.default_rng(seed))
     assert shown.shape == photos.shape
     assert shown.dtype == np.uint8
-    inner, pad = size // 2, size // train.SHIFT
+    inner, pad = size // 2, size // trainer.SHIFT
     for one, other in zip(photos, shown, strict=True):
         middle = other[size // 4 : size // 4 + inner, size // 4 : size // 4 + inner]
         found = any(
@@ -343,27 +349,27 @@ def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
             for j in range(-pad, pad + 1)
         )
         assert found
-    assert np.array_equal(shown, train.augment(photos, np.random.default_rng(seed)))
+    assert np.array_equal(shown, trainer.augment(photos, np.random.default_rng(seed)))
 
 
 @given(seed=st.integers(0, 2**32))
 def test_larger_photos_are_cropped_closer(seed):
     """A ramp stays a ramp: as steep as before, or up to 1 / SIDE times less, or mirrored."""
     ramp = np.broadcast_to(np.arange(96)[None, :, None], (4, 96, 96, 3)).astype(np.uint8)
-    shown = train.augment(ramp, np.random.default_rng(seed)).astype(int)
+    shown = trainer.augment(ramp, np.random.default_rng(seed)).astype(int)
     middle = shown[:, 40:56, 40:56]
     steep = (middle[:, :, -1] - middle[:, :, 0]) / 15
     assert (np.abs(steep) <= 1.1).all()
-    assert (np.abs(steep) >= train.SIDE - 0.1).all()
+    assert (np.abs(steep) >= trainer.SIDE - 0.1).all()
     assert (middle == middle[:, :1]).all(), "rows are alike"
 
 
 def test_the_rate_rises_then_falls():
-    rates = [train.rate(done) for done in np.linspace(0, 1, 101)]
+    rates = [trainer.rate(done) for done in np.linspace(0, 1, 101)]
     top = int(np.argmax(rates))
     assert rates[0] == 0
     assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert max(rates) == pytest.approx(train.RATE)
+    assert max(rates) == pytest.approx(trainer.RATE)
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, cache, decoding, photos
-from mobilenet.files import DAMAGE
+from mobilenet import UserError
+from mobilenet.photos import decoding, loading
+from mobilenet.system import cache
+from mobilenet.system.files import DAMAGE
+from tests.helpers.drawn import draw, write
 
 
 @pytest.fixture
@@ -156,9 +158,9 @@ def decoded(kept, monkeypatch):
 def test_photos_are_decoded_once(decoded, tmp_path):
     folder = write(tmp_path / "photos", draw(6, size=40))
     (folder / "class a" / "broken.jpg").write_bytes(b"no photo")
-    first = photos.load_photos(folder, 40)
+    first = loading.load_photos(folder, 40)
     assert len(decoded) == 13
-    again = photos.load_photos(folder, 40)
+    again = loading.load_photos(folder, 40)
     assert len(decoded) == 13
     assert (again.images[:] == first.images[:]).all()
     assert (
@@ -175,7 +177,7 @@ def test_a_changed_folder_is_noticed(decoded, tmp_path, change):
     folder = write(tmp_path / "photos", draw(6, size=40))
     broken = folder / "class a" / "broken.png"
     broken.write_bytes(b"no photo")
-    first, done = photos.load_photos(folder, 40), len(decoded)
+    first, done = loading.load_photos(folder, 40), len(decoded)
     file, other = folder / first.files[0], folder / first.files[1]
     before = file.stat()
     if change == "other bytes":
@@ -187,7 +189,7 @@ def test_a_changed_folder_is_noticed(decoded, tmp_path, change):
         file.unlink()
     elif change == "mended":
         broken.write_bytes(other.read_bytes())
-    again = photos.load_photos(folder, 32 if change == "other size" else 40)
+    again = loading.load_photos(folder, 32 if change == "other size" else 40)
     assert len(decoded) > done
     assert cache.digest(again.images) != cache.digest(first.images)
     assert len(again.left_out) == (change != "mended")
@@ -198,10 +200,10 @@ def test_a_changed_folder_is_noticed(decoded, tmp_path, change):
 @pytest.mark.parametrize("which", ["photos", "prints"])
 def test_damaged_photos_are_decoded_anew(decoded, tmp_path, which):
     folder = write(tmp_path / "photos", draw(6, size=40))
-    photos.load_photos(folder, 40)
+    loading.load_photos(folder, 40)
     (file,) = cache.FOLDER.glob(f"*-{which}.npy")
     file.write_bytes(file.read_bytes()[:-30])
-    assert (photos.load_photos(folder, 40).images[:] == draw(6, size=40).images).all()
+    assert (loading.load_photos(folder, 40).images[:] == draw(6, size=40).images).all()
     assert len(decoded) == 24
 
 
@@ -216,10 +218,10 @@ def test_a_reading_error_that_passes_is_not_kept(decoded, tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", read_bytes)
-        assert photos.load_photos(folder, 40).left_out == (
+        assert loading.load_photos(folder, 40).left_out == (
             ("class a/000.png", "too many open files"),
         )
-    assert photos.load_photos(folder, 40).left_out == ()
+    assert loading.load_photos(folder, 40).left_out == ()
 
 
 @pytest.mark.parametrize("changes", [1, 2, 3, 1000])
@@ -234,11 +236,11 @@ def test_a_photo_that_changes_while_it_is_read(decoded, tmp_path, monkeypatch, c
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", read_bytes)
-        loaded = photos.load_photos(folder, 40)
+        loaded = loading.load_photos(folder, 40)
     why = (("class a/000.png", "it changed while it was read"),)
     assert loaded.left_out == (why if changes > 3 else ())
     assert len(loaded) == 12 - len(loaded.left_out)
-    again = photos.load_photos(folder, 40)
+    again = loading.load_photos(folder, 40)
     assert again.left_out == ()
     kept = [i for i, file in enumerate(again.files) if file in loaded.files]
     assert np.array_equal(loaded.images[:], again.images[:][kept])

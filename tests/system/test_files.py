@@ -5,10 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from conftest import one_sentence
 
 from mobilenet import UserError
-from mobilenet.files import replacing, write_json
+from mobilenet.system.files import replacing, write_json
+from tests.helpers.drawn import one_sentence
 
 
 def test_a_value_comes_back(tmp_path):

@@ -1,13 +1,17 @@
 """What C++ prints on the way."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from mobilenet import anatomy, train
-from mobilenet.engine import keras, tf
-from mobilenet.quiet import quiet
+from mobilenet import ROOT
+from mobilenet.networks import anatomy
+from mobilenet.scratch import trainer
+from mobilenet.system.engine import keras, tf
+from mobilenet.system.guards import quiet
 
 
 def test_chatter_is_kept_unless_it_may_say_why(capfd):
@@ -29,6 +33,15 @@ def test_chatter_is_kept_unless_it_may_say_why(capfd):
     assert (said.out, said.err) == ("", "Python\nC out\nC err\n")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes a stream")
+@pytest.mark.parametrize("streams", ["", "streams=[2]"])
+def test_a_process_without_standard_output(streams):
+    program = f"from mobilenet.system.guards import quiet\nwith quiet({streams}): print(1)\n"
+    shell = ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, program]
+    done = subprocess.run(shell, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_cell_that_trains_again_and_again_is_not_warned(monkeypatch):
     """TensorFlow warns of functions that are traced more than four times in a few calls."""
     said = []
@@ -39,7 +52,7 @@ def test_a_cell_that_trains_again_and_again_is_not_warned(monkeypatch):
         network, optimizer = keras.Sequential(dense), keras.optimizers.SGD(0.1)
         anatomy.losses(network, photos.astype(np.float32), labels, 1, 0.1, batch=8)
         optimizer.build(network.trainable_variables)
-        step, forward = train.compile_step(network, optimizer)
+        step, forward = trainer.compile_step(network, optimizer)
         step(photos, labels)
         assert forward(photos).shape == (8, 2)
     assert said == []

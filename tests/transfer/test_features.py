@@ -5,11 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import LOW, SIZE, draw, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import UserError, cache, cost, features, frozen
+from mobilenet import UserError
+from mobilenet.networks import cost, cuts, folding, frozen, mobilenets
+from mobilenet.system import cache
+from mobilenet.transfer import augmentation, features
+from tests.helpers.drawn import LOW, SIZE, draw, one_sentence
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,10 @@ def photos():
 
 
 def test_preprocessing_spans_minus_one_to_one():
-    scaled = features.preprocess(np.array([0, 127.5, 255])).numpy()
+    scaled = mobilenets.preprocess(np.array([0, 127.5, 255])).numpy()
     assert scaled.tolist() == [-1, 0, 1]
     assert scaled.dtype == np.float32
-    assert features.preprocess(np.uint8([[255]])).numpy().tolist() == [[1]]
+    assert mobilenets.preprocess(np.uint8([[255]])).numpy().tolist() == [[1]]
 
 
 def drawn(seed: int, count: int) -> np.ndarray:
@@ -33,14 +36,14 @@ def drawn(seed: int, count: int) -> np.ndarray:
 
 @given(count=st.integers(1, 20), size=st.integers(1, 300), seed=st.integers(0, 1000))
 def test_without_any_change_the_map_is_the_identity(count, size, seed):
-    maps = features.affine_maps(drawn(seed, count), size, False, 0.0, 0.0)
+    maps = augmentation.affine_maps(drawn(seed, count), size, False, 0.0, 0.0)
     assert maps.dtype == np.float32
     assert (maps == [1, 0, 0, 0, 1, 0, 0, 0]).all()
 
 
 @given(size=st.integers(1, 300), seed=st.integers(0, 1000))
 def test_a_flip_is_the_identity_or_the_mirror(size, seed):
-    maps = features.affine_maps(drawn(seed, 64), size, True, 0.0, 0.0)
+    maps = augmentation.affine_maps(drawn(seed, 64), size, True, 0.0, 0.0)
     same, mirror = [1, 0, 0, 0, 1, 0, 0, 0], [-1, 0, size - 1, 0, 1, 0, 0, 0]
     kinds = (maps == same).all(axis=1), (maps == mirror).all(axis=1)
     assert (kinds[0] | kinds[1]).all()
@@ -57,7 +60,7 @@ def test_a_flip_is_the_identity_or_the_mirror(size, seed):
     zoom=st.floats(0, 0.9),
 )
 def test_maps_turn_about_the_centre_within_their_limits(size, seed, flip, rotation, zoom):
-    maps = features.affine_maps(drawn(seed, 50), size, flip, rotation, zoom)
+    maps = augmentation.affine_maps(drawn(seed, 50), size, flip, rotation, zoom)
     a0, a1, a2, b0, b1, b2, c0, c1 = maps.astype(float).T
     centre = (size - 1) / 2
     assert a0 * centre + a1 * centre + a2 == pytest.approx(np.full(50, centre), abs=1e-3)
@@ -74,30 +77,32 @@ def test_maps_turn_about_the_centre_within_their_limits(size, seed, flip, rotati
 
 def test_the_first_view_is_the_photo_and_more_begin_with_the_same(photos):
     change = {"flip": True, "rotation": 15.0, "zoom": 0.1}
-    three = features.make_views(photos.images, 3, seed=5, **change)
-    five = features.make_views(photos.images, 5, seed=5, **change)
+    three = augmentation.make_views(photos.images, 3, seed=5, **change)
+    five = augmentation.make_views(photos.images, 5, seed=5, **change)
     assert three.shape == (3, *photos.images.shape)
     assert three.dtype == np.uint8
     assert (three[0] == photos.images).all()
     assert (five[:3] == three).all()
     assert len({view.tobytes() for view in five}) == 5
-    assert (features.make_views(photos.images, 3, seed=5, **change) == three).all()
-    assert (features.make_views(photos.images, 3, seed=6, **change)[1:] != three[1:]).any()
+    assert (augmentation.make_views(photos.images, 3, seed=5, **change) == three).all()
+    assert (augmentation.make_views(photos.images, 3, seed=6, **change)[1:] != three[1:]).any()
 
 
 def test_views_belong_to_their_photo_whatever_is_beside_it(photos):
     change = {"flip": True, "rotation": 15.0, "zoom": 0.1}
-    every = features.make_views(photos.images, 3, seed=5, **change)
+    every = augmentation.make_views(photos.images, 3, seed=5, **change)
     some = np.array([7, 2, 5])
-    assert (features.make_views(photos.images[some], 3, seed=5, **change) == every[:, some]).all()
-    twice = features.view_maps(photos.images[[4, 4, 5]], 3, seed=5, **change)
+    assert (
+        augmentation.make_views(photos.images[some], 3, seed=5, **change) == every[:, some]
+    ).all()
+    twice = augmentation.view_maps(photos.images[[4, 4, 5]], 3, seed=5, **change)
     assert (twice[:, 0] == twice[:, 1]).all()
     assert (twice[1:, 0] != twice[1:, 2]).any()
 
 
 def test_what_is_not_turned_leaves_the_rest_of_a_view_as_it_was(photos):
     some, change = photos.images[:4], {"rotation": 15.0, "zoom": 0.1}
-    plain, mirrored = (features.view_maps(some, 9, 5, flip, **change) for flip in (False, True))
+    plain, mirrored = (augmentation.view_maps(some, 9, 5, flip, **change) for flip in (False, True))
     sides = np.sign(mirrored[..., 0] / plain[..., 0])
     assert np.allclose(mirrored[..., :2], plain[..., :2] * sides[..., None])
     assert np.allclose(mirrored[..., 3:], plain[..., 3:], atol=1e-3)
@@ -105,12 +110,12 @@ def test_what_is_not_turned_leaves_the_rest_of_a_view_as_it_was(photos):
 
 
 def test_views_without_change_are_the_photo(photos):
-    views = features.make_views(photos.images, 3, seed=0, flip=False)
+    views = augmentation.make_views(photos.images, 3, seed=0, flip=False)
     assert (views == photos.images).all()
 
 
 def test_a_flipped_view_is_the_exact_mirror(photos):
-    views = features.make_views(photos.images, 12, seed=0, flip=True)
+    views = augmentation.make_views(photos.images, 12, seed=0, flip=True)
     same = (views == photos.images).all(axis=(2, 3, 4))
     mirrored = (views == photos.images[:, :, ::-1]).all(axis=(2, 3, 4))
     assert (same ^ mirrored).all()
@@ -123,18 +128,18 @@ def test_a_quarter_turn(monkeypatch, photos):
     size = photos.images.shape[1]
     turn = np.float32([[0, -1, size - 1, 1, 0, 0, 0, 0]])
     monkeypatch.setattr(
-        features,
+        augmentation,
         "affine_maps",
         lambda draws, *_: np.broadcast_to(turn, (*draws.shape[:2], 8)).copy(),
     )
-    views = features.make_views(photos.images, 2, seed=0)
+    views = augmentation.make_views(photos.images, 2, seed=0)
     assert (views[1] == np.rot90(photos.images, 1, axes=(1, 2))).all()
 
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_fewer_views_than_one(photos, count):
     with pytest.raises(UserError, match="use 1 or more") as raised:
-        features.make_views(photos.images, count, seed=0)
+        augmentation.make_views(photos.images, count, seed=0)
     assert one_sentence(raised.value)
 
 
@@ -144,11 +149,11 @@ def test_fewer_views_than_one(photos, count):
 @pytest.fixture(scope="module")
 def halves(small):
     """Below and above of every cut."""
-    return {cut: features.split_at(small, cut) for cut in small.cuts}
+    return {cut: cuts.split_at(small, cut) for cut in small.cuts}
 
 
 def test_below_and_above_are_the_whole_at_every_cut(small, photos, halves):
-    inputs = features.preprocess(photos.images[::4])
+    inputs = mobilenets.preprocess(photos.images[::4])
     whole = small.model(inputs, training=False).numpy()
     assert whole.std() > 0.1
     for cut, (below, above) in halves.items():
@@ -159,13 +164,13 @@ def test_below_and_above_are_the_whole_at_every_cut(small, photos, halves):
 @pytest.mark.parametrize("cut", ["block_99_expand", "", "block_13_project", "120"])
 def test_an_unknown_cut(small, cut):
     with pytest.raises(UserError, match="block_13_expand") as raised:
-        features.split_at(small, cut)
+        cuts.split_at(small, cut)
     assert one_sentence(raised.value)
     assert repr(cut) in str(raised.value)
 
 
 def test_the_table_of_cuts(small, halves):
-    rows = features.cut_table(small)
+    rows = cuts.cut_table(small)
     assert [row.cut for row in rows] == list(small.cuts)
     assert rows[-1].shape == (SIZE, SIZE, 3)
     assert rows[-1].share == pytest.approx(1)
@@ -181,7 +186,7 @@ def test_the_table_of_cuts(small, halves):
 
 
 def test_activations_at_a_cut_and_of_the_whole(small, photos, halves):
-    inputs = features.preprocess(photos.images)
+    inputs = mobilenets.preprocess(photos.images)
     below, above = halves["block_13_expand"]
     saved = features.activations(small, photos.images, "block_13_expand")
     assert saved.dtype == np.float16
@@ -249,7 +254,7 @@ def test_what_was_computed_is_remembered_by_its_content(small, photos, passes):
 
 def test_views_then_activations(small, photos, passes):
     change = {"rotation": 10.0, "zoom": 0.1}
-    views = features.make_views(photos.images, 3, 7, **change)
+    views = augmentation.make_views(photos.images, 3, 7, **change)
     for cut in (None, "block_13_expand"):
         saved = features.view_activations(small, photos.images, cut, 3, 7, **change)
         for view, kept in zip(views, saved, strict=True):
@@ -278,7 +283,7 @@ def test_activations_at_an_unknown_cut(small, photos, passes, also):
 
 
 def test_another_backbone_is_not_taken_for_this_one(small, photos, passes):
-    from mobilenet import backbone
+    from mobilenet.networks import backbone
 
     first = features.view_activations(small, photos.images, LOW, 1, 0)
     other = backbone.load(alpha=small.alpha, size=small.size, weights="random")
@@ -339,7 +344,7 @@ def test_room_is_bounded_and_what_is_kept_cannot_be_spoilt(small, photos, passes
 
 def test_folded_networks_give_the_same_outputs(small, photos):
     """In float64 but for the last digits; in float32 it is no further off than unfolded."""
-    from mobilenet.engine import keras
+    from mobilenet.system.engine import keras
 
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
@@ -347,17 +352,17 @@ def test_folded_networks_give_the_same_outputs(small, photos):
         options = {"alpha": small.alpha, "include_top": False, "weights": None}
         exact = keras.applications.MobileNetV2((SIZE, SIZE, 3), **options)
         exact.set_weights(small.model.get_weights())
-        folded = features.fold(exact)
+        folded = folding.fold(exact)
     finally:
         keras.config.set_dtype_policy(policy)
-    inputs = features.preprocess(photos.images).numpy()
+    inputs = mobilenets.preprocess(photos.images).numpy()
     truth = exact(inputs.astype(np.float64), training=False).numpy()
     assert truth.std() > 0.1
     result = folded(inputs.astype(np.float64), training=False).numpy()
     assert result.dtype == np.float64
     assert np.abs(result - truth).max() < 1e-10
     rounding = np.abs(small.model(inputs, training=False) - truth).max()
-    in_single = features.fold(small.model)(inputs, training=False)
+    in_single = folding.fold(small.model)(inputs, training=False)
     assert np.abs(in_single - truth).max() < 2 * rounding
     kinds = [type(layer).__name__ for layer in folded.layers]
     assert kinds.count("Identity") == 52
@@ -365,12 +370,12 @@ def test_folded_networks_give_the_same_outputs(small, photos):
 
 
 def test_folding_v1_a_nested_network_and_a_norm_without_a_convolution(photos):
-    from mobilenet import networks
-    from mobilenet.engine import keras
+    from mobilenet.networks import mobilenets
+    from mobilenet.system.engine import keras
 
     layers = keras.layers
     keras.utils.set_random_seed(0)
-    inner = networks.mobilenet_v1(SIZE, 0.25, 5)
+    inner = mobilenets.mobilenet_v1(SIZE, 0.25, 5)
     photo = keras.Input((SIZE, SIZE, 3))
     x = layers.BatchNormalization(name="first")(photo)
     x = layers.Conv2D(3, 1, activation="relu", name="active")(x)
@@ -383,7 +388,7 @@ def test_folding_v1_a_nested_network_and_a_norm_without_a_convolution(photos):
         weight.assign(rng.uniform(0.5, 1.5, weight.shape) * rng.choice([0.3, 0.5], weight.shape))
     inputs = photos.images[:2] / np.float32(127.5) - 1
     expected = model(inputs, training=False).numpy()
-    folded = features.fold(model)
+    folded = folding.fold(model)
     assert np.allclose(folded(inputs, training=False), expected, rtol=1e-4)
     kept = {one.name for one in folded.layers if isinstance(one, layers.BatchNormalization)}
     assert kept == {"first", "after_relu"}
@@ -410,5 +415,5 @@ def test_the_backbone_stays_as_it_is(small, photos):
 @pytest.mark.parametrize("odd", [{"rotation": -1}, {"zoom": 1}, {"zoom": -0.1}])
 def test_impossible_changes_are_refused(photos, odd):
     with pytest.raises(UserError) as raised:
-        features.make_views(photos.images, 2, 0, **odd)
+        augmentation.make_views(photos.images, 2, 0, **odd)
     assert one_sentence(raised.value)

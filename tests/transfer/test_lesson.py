@@ -1,12 +1,12 @@
 """What a turned knob decided is not read: cells in a real IPython shell."""
 
 import pytest
-from conftest import one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
-from mobilenet import lesson
+from mobilenet.transfer import lesson
+from tests.helpers.drawn import one_sentence
 
 CELLS = {
     "knobs": "EPOCHS, VIEWS = 5, {'flip': True}",

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import draw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenet import metrics
-from mobilenet.metrics import probabilities
+from mobilenet.photos import splits
+from mobilenet.transfer import metrics
+from mobilenet.transfer.metrics import probabilities
+from tests.helpers.drawn import draw
 
 # --- Probabilities and losses ---
 
@@ -152,7 +153,7 @@ def test_of_many_classes_those_least_found_are_named():
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=6))
 def test_unbalanced_classes_are_told_from_four_to_one_on(counts):
     names = [f"class {k}" for k in range(len(counts))]
-    said = metrics.imbalance(names, counts)
+    said = splits.imbalance(names, counts)
     assert bool(said) == (max(counts) >= 4 * min(counts))
     if said:
         assert f"{max(counts)} class" in said

@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, UserError, runs
-from mobilenet.metrics import History, Result
-from mobilenet.photos import load_photos
+from mobilenet import ROOT, UserError
+from mobilenet.photos.loading import load_photos
+from mobilenet.transfer import runs
+from mobilenet.transfer.metrics import History, Result
+from tests.helpers.drawn import draw, one_sentence, write
 
 HISTORY = History(
     [math.nan, 0.5, 0.25], [math.nan, 0.8, 0.9], [0.7, 0.4, 0.3], [0.5, 0.8, 0.9], best=2
@@ -168,7 +169,7 @@ def test_the_folder_may_be_named(tmp_path, monkeypatch):
     for named, folder in (None, ROOT / "build" / "log"), (str(tmp_path), tmp_path):
         if named:
             monkeypatch.setenv("MOBILENET_LOG", named)
-        spec = importlib.util.spec_from_file_location("mobilenet.runs", runs.__file__)
+        spec = importlib.util.spec_from_file_location("mobilenet.transfer.runs", runs.__file__)
         fresh = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(fresh)
         assert fresh is not runs
@@ -279,8 +280,8 @@ def test_two_kernels_at_once_lose_nothing():
 WRITER = """
 import math, sys
 from pathlib import Path
-from mobilenet import runs
-from mobilenet.metrics import History, Result
+from mobilenet.transfer import runs
+from mobilenet.transfer.metrics import History, Result
 runs.FOLDER = Path(sys.argv[1])
 history = History(
     [math.nan, 0.5, 0.25], [math.nan, 0.8, 0.9], [0.7, 0.4, 0.3], [0.5, 0.8, 0.9], best=2

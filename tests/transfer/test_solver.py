@@ -4,12 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from conftest import draw, one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet import UserError, classifier, features, metrics, solver, training
-from mobilenet.engine import keras, tf
+from mobilenet import UserError
+from mobilenet.inference import classifier
+from mobilenet.photos import splits
+from mobilenet.system.engine import keras, tf
+from mobilenet.transfer import features, metrics, solver, training
+from tests.helpers.drawn import draw, one_sentence
 
 SIZES = [(2, 40, 12), (2, 25, 60), (5, 60, 12), (5, 40, 70)]  # classes, photos, channels
 
@@ -211,6 +214,19 @@ def test_half_precision_is_taken_as_it_is():
 # --- Bad input ---
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_step_by_step_is_the_same_head(monkeypatch, classes):
+    views, labels = some_photos(classes, 40, 20)
+    expected = solver.solve(views, labels, classes, 1.0)
+    monkeypatch.setattr(solver, "LARGE", 0)
+    for found, whole in zip(solver.solve(views, labels, classes, 1.0), expected, strict=True):
+        assert np.allclose(found, whole, atol=1e-8)
+    monkeypatch.setattr(solver, "NEWTON_STEPS", 2)
+    with pytest.raises(UserError, match="does not settle") as error:
+        solver.solve(views, labels, classes, 1.0)
+    assert one_sentence(error.value)
+
+
 @pytest.mark.parametrize("l2", [0, -1.0, math.nan, math.inf])
 def test_an_l2_that_is_none(l2):
     views, labels = some_photos(2, 20, 5)
@@ -274,7 +290,7 @@ def held_out_by_hand(views, labels, classes, fold):
 def test_no_view_of_a_photo_is_seen_before_it_judges(classes, count, channels):
     """Short cuts and warm starts change nothing against whole photos held out one fold a time."""
     views, labels = some_photos(classes, count, channels, views=3, apart=0.5)
-    fold = training.folds(labels, 4, seed=6)
+    fold = splits.folds(labels, 4, seed=6)
     expected = held_out_by_hand(views, labels, classes, fold)
     losses = solver.held_out_losses(views, labels, classes, count=4, seed=6)
     assert losses == pytest.approx(expected, rel=1e-5)
@@ -315,7 +331,7 @@ def test_a_class_of_two_photos_has_two_folds():
     views, _ = some_photos(2, 30, 6)
     labels = np.repeat([0, 1], [28, 2])
     losses = solver.held_out_losses(views, labels, 2, seed=3)
-    expected = held_out_by_hand(views, labels, 2, training.folds(labels, 2, 3))
+    expected = held_out_by_hand(views, labels, 2, splits.folds(labels, 2, 3))
     assert losses == pytest.approx(expected, rel=1e-5)
 
 
@@ -329,7 +345,7 @@ def test_the_judged_have_no_say_in_the_l2(classes):
     p = solver.cross_validate(views, labels, classes, count=3, seed=2)
     assert p.shape == (45, classes) and p.dtype == np.float64
     assert p.sum(axis=1) == pytest.approx(np.ones(45))
-    fold = training.folds(labels, 3, 2)
+    fold = splits.folds(labels, 3, 2)
     for k in range(3):
         rest = np.flatnonzero(fold != k)
         others = labels[rest], classes

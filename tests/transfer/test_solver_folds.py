@@ -5,13 +5,16 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
-from conftest import LOW, draw, one_sentence
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mobilenet import ROOT, UserError, features, metrics, training
-from mobilenet.metrics import probabilities
-from mobilenet.training import fit, predict_logits
+import utils
+from mobilenet import ROOT, UserError
+from mobilenet.photos import splits
+from mobilenet.transfer import features, metrics, training
+from mobilenet.transfer.metrics import probabilities
+from mobilenet.transfer.training import fit, predict_logits
+from tests.helpers.drawn import LOW, draw, one_sentence
 
 
 @pytest.fixture(scope="module")
@@ -27,28 +30,28 @@ def photos():
 def test_folds_are_stratified_and_of_one_size(counts, count, seed):
     assume(min(counts) >= count)
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    numbers = training.folds(labels, count, seed)
+    numbers = splits.folds(labels, count, seed)
     assert set(numbers) == set(range(count))
     assert np.ptp(np.bincount(numbers)) <= 1
     for label in range(len(counts)):
         assert np.ptp(np.bincount(numbers[labels == label], minlength=count)) <= 1
-    assert (training.folds(labels, count, seed) == numbers).all()
+    assert (splits.folds(labels, count, seed) == numbers).all()
 
 
 def test_folds_of_another_seed_are_others():
     labels = np.repeat([0, 1], 30)
-    assert len({training.folds(labels, 5, seed).tobytes() for seed in range(20)}) == 20
+    assert len({splits.folds(labels, 5, seed).tobytes() for seed in range(20)}) == 20
 
 
 def test_one_fold_is_no_cross_validation():
     with pytest.raises(UserError, match="2 or more") as raised:
-        training.folds(np.arange(10) % 2, 1, seed=0)
+        splits.folds(np.arange(10) % 2, 1, seed=0)
     assert one_sentence(raised.value)
 
 
 def test_fewer_photos_than_folds():
     with pytest.raises(UserError, match="A class has 4 photos") as raised:
-        training.folds(np.repeat([0, 1], [9, 4]), 5, 0)
+        splits.folds(np.repeat([0, 1], [9, 4]), 5, 0)
     assert one_sentence(raised.value)
 
 
@@ -65,14 +68,16 @@ def on_the_page(views: np.ndarray, labels: np.ndarray, **knobs) -> np.ndarray:
     """
     notebook = nbformat.read(ROOT / "notebooks" / "05_how_far_to_trust_it.ipynb", as_version=4)
     (source,) = [cell.source for cell in notebook.cells if "def fold_logits" in cell.source]
-    there = vars(metrics) | {
+    there = {
         "np": np,
+        "utils": utils,
+        "metrics": metrics,
         "training": training,
         "classes": int(labels.max()) + 1,
         "every_view": views,
         "network": SimpleNamespace(channels=views.shape[2]),
         "photos": SimpleNamespace(labels=labels, groups=np.arange(len(labels))),
-        "parts": {"test": np.arange(6)},
+        "splits": {"test": np.arange(6)},
     }
     there |= {"FOLDS": 5, "DROPOUT": 0.0, "SEED": 0} | knobs
     exec(compile(source, "cell", "exec"), there)
@@ -85,7 +90,7 @@ def test_no_photo_is_judged_by_a_head_that_saw_it():
     p = on_the_page(own[None], labels, EPOCHS=30, LEARNING_RATE=0.1, SEED=4)
     drawn = training.build_head(len(own), 2, 0.0, 4).get_layer("logits").get_weights()[0][:, 0]
     bias = np.log(p[:, 1] / p[:, 0]) - drawn
-    numbers = training.folds(labels, 5, 4)
+    numbers = splits.folds(labels, 5, 4)
     for k in range(5):
         assert np.ptp(bias[numbers == k]) < 1e-5
     seen = training.build_head(len(own), 2, 0.0, 4)

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import LOW, draw, one_sentence
 
-from mobilenet import UserError, backbone, features, metrics, training
-from mobilenet.engine import keras, tf
-from mobilenet.metrics import History, probabilities
-from mobilenet.training import fit, predict_logits
+from mobilenet import UserError
+from mobilenet.networks import backbone
+from mobilenet.system.engine import keras, tf
+from mobilenet.transfer import features, metrics, training
+from mobilenet.transfer.metrics import History, probabilities
+from mobilenet.transfer.training import fit, predict_logits
+from tests.helpers.drawn import LOW, draw, one_sentence
 
 CUT = "block_16_expand"
 

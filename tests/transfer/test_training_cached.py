@@ -7,10 +7,12 @@ and what float16 changes is measured in all weights together and in what the net
 
 import numpy as np
 import pytest
-from conftest import draw
 
-from mobilenet import features, metrics, training
-from mobilenet.engine import keras, tf
+from mobilenet import BATCH
+from mobilenet.networks import cuts, mobilenets
+from mobilenet.system.engine import keras, tf
+from mobilenet.transfer import augmentation, features, metrics, training
+from tests.helpers.drawn import draw
 
 SEED = 3
 RATE = 1e-4
@@ -27,7 +29,7 @@ def photos():
 
 @pytest.fixture(scope="module")
 def views(photos):
-    return features.make_views(photos.images, VIEWS, SEED, **CHANGE)
+    return augmentation.make_views(photos.images, VIEWS, SEED, **CHANGE)
 
 
 @pytest.fixture(scope="module", params=CUTS)
@@ -40,9 +42,9 @@ def frozen(small):
     """Photos to float32 activations at each of CUTS, by the blocks below as Keras has them:
     unfolded. One by one, since the company that a photo is in may change its last bits.
     """
-    edges = [features.split_at(small, cut)[0].output for cut in CUTS]
+    edges = [cuts.split_at(small, cut)[0].output for cut in CUTS]
     below = keras.Model(small.model.input, edges)
-    one = tf.function(lambda photo: below(features.preprocess(photo), training=False))
+    one = tf.function(lambda photo: below(mobilenets.preprocess(photo), training=False))
 
     def activations(photos):
         rows = zip(*(one(tf.constant(photo[None])) for photo in photos), strict=True)
@@ -68,7 +70,7 @@ def steps(photos, views, frozen):
     rng = np.random.default_rng(SEED)
     order = rng.permutation(len(photos))
     view = rng.integers(VIEWS, size=len(photos))
-    batches = (order[i : i + training.BATCH] for i in range(0, len(order), training.BATCH))
+    batches = (order[i : i + BATCH] for i in range(0, len(order), BATCH))
     return [(batch, frozen(views[view[batch], batch])) for batch in batches]
 
 

@@ -1,0 +1,44 @@
+"""The runs from scratch that are kept in git."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mobilenet.scratch.plan import HISTORY, MODELS, RESULT
+from mobilenet.transfer.metrics import Result
+
+KEPT = Path(__file__).parent / "results"  # the runs in git
+
+
+def kept_runs() -> dict[str, tuple[dict[str, Any], list[dict[str, float]]]]:
+    """Return the runs in git by name: what result.json holds, and the lines of history.jsonl."""
+    found = {}
+    for folder in sorted(KEPT.glob("*/")):
+        lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+        about = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        found[folder.name] = about, [json.loads(line) for line in lines]
+    return found
+
+
+def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
+    """Return the header and the rows, of text, of a table of what `kept_runs` found: those from
+    scratch first, the most training photos first.
+    """
+    names = dict(zip(MODELS, ("MobileNetV1", "MobileNetV2", "head on MobileNetV2"), strict=True))
+    abouts = [about for about, _ in runs.values()]
+    rows = []
+    for one in sorted(abouts, key=lambda one: (one["model"] == "head", -one["photos"]["train"])):
+        result = Result(one["test_correct"], one["test_total"])
+        seconds = one["seconds"]
+        rows.append(
+            (
+                f"{one['data'].split('.')[0]}, {len(one['classes'])} classes",
+                f"{names[one['model']]}, α {one['alpha']:g}, {one['size']} px",
+                one["weights"],
+                f"{one['photos']['train']:,}",
+                f"{result.correct / result.total:.1%} ({result.percent()})",
+                f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s",
+            )
+        )
+    header = ("data", "network", "first weights", "training photos")
+    return (*header, "test accuracy (95 % interval)", "training, 2 cores"), rows

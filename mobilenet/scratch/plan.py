@@ -1,0 +1,31 @@
+"""What makes two runs from scratch the same run, and the files that a run leaves."""
+
+import shlex
+from typing import NamedTuple
+
+MODELS = ("mobilenetv1", "mobilenetv2", "head")
+CHECKPOINT, RESULT = "checkpoint.npz", "result.json"  # of a run that goes on, that has ended
+HISTORY = "history.jsonl"
+
+
+class Plan(NamedTuple):
+    """What makes two runs the same run. alpha and size are None for the backbone's own; files is
+    the fingerprint of the photos' names and of their pixels, part by part.
+    """
+
+    model: str
+    alpha: float | None
+    size: int | None
+    epochs: int
+    data: str
+    seed: int
+    classes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def command(self) -> str:
+        """The command that makes this run, without folders of this machine."""
+        data = shlex.quote(self.data)
+        words = [f"python -m mobilenet.train --model {self.model} --data {data}"]
+        words += [f"--alpha {self.alpha:g}"] if self.alpha else []
+        words += [f"--size {self.size}"] if self.size else []
+        return " ".join([*words, f"--epochs {self.epochs} --seed {self.seed}"])

@@ -1,0 +1,347 @@
+"""Training from scratch, epoch by epoch, with checkpoints.
+
+Every epoch ends with one; a run that was stopped goes on from the epoch it was in, to the same
+weights. What is random depends on the seed and the epoch alone.
+
+Not by Keras's `fit` with BackupAndRestore: the state of a Dropout layer's generator is no weight,
+so that a run that goes on draws the masks of its first epochs again and ends elsewhere (Keras
+3.15.1).
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilenet import ROOT, UserError
+from mobilenet.figures import canvas, curves
+from mobilenet.inference import classifier
+from mobilenet.networks import cost, mobilenets
+from mobilenet.photos import datasets
+from mobilenet.photos.photos import Photos
+from mobilenet.scratch.plan import CHECKPOINT, HISTORY, RESULT, Plan
+from mobilenet.system import measuring
+from mobilenet.system.engine import deterministic, keras, tf
+from mobilenet.system.files import DAMAGE, read_arrays, replacing, write_json
+from mobilenet.system.progress import ahead, progress
+from mobilenet.transfer import features, metrics, runs, training
+from mobilenet.transfer.metrics import by_class, count_right, cross_entropy, probabilities
+
+BATCH = 64
+RATE, WARM_UP, DECAY = 2e-3, 0.05, 0.05  # AdamW's highest rate, share of the steps, weight decay
+SMOOTHING = 0.1  # of the labels
+DROPOUT = 0.1
+SHIFT = 8  # a crop is shifted by up to size / 8 pixels either way
+SMALL = 64  # px; photos from here on are cropped closer, too
+SIDE = 0.6  # share of a photo's side that a closer crop has at the least
+HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
+
+
+def build(plan: Plan) -> Any:
+    """The untrained network, float32 photos in [-1, 1] → logits, (B, 1) for two classes."""
+    deterministic(plan.seed)
+    networks = {"mobilenetv1": mobilenets.mobilenet_v1, "mobilenetv2": mobilenets.mobilenet_v2}
+    logits = 1 if len(plan.classes) == 2 else len(plan.classes)
+    return networks[plan.model](plan.size, plan.alpha, logits, DROPOUT, total_stride(plan.size))
+
+
+def set_momentum(network: Any, steps: int) -> None:
+    """Lower the momentum of BatchNorm, in place, for a training of so few steps that the moving
+    statistics would not get away from their start: a network that learned well then gives one
+    answer to all photos. After a third of the steps a ten-thousandth of the start is left, and at
+    the end 1e-12: traces add up from layer to layer.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, 1e-4 ** (3 / steps))
+
+
+def total_stride(size: int) -> int:
+    """The total stride for photos of so many pixels: the paper's 32 leaves one position of 32."""
+    return 32 if size >= SMALL else 16
+
+
+def augment(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Photos, uint8 (B, S, S, 3), half of them mirrored, all shifted, edges mirrored outwards; from
+    SMALL pixels on, a square of them is cut out and scaled back.
+    """
+    size = photos.shape[1]
+    pad = size // SHIFT
+    wide = np.pad(photos, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    out = np.empty_like(photos)
+    tops, lefts = rng.integers(0, 2 * pad + 1, (2, len(photos)))
+    mirror = rng.random(len(photos)) < 0.5
+    for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        crop = wide[i, top : top + size, left : left + size]
+        if size >= SMALL:
+            side = size * rng.uniform(SIDE, 1)
+            x, y = rng.uniform(0, size - side, 2)
+            image = Image.fromarray(crop)
+            box = (x, y, x + side, y + side)
+            crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
+        out[i] = crop[:, ::-1] if mirror[i] else crop
+    return out
+
+
+def batches(photos: Photos, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """An epoch's photos and labels, augmented, in shuffled order, whole batches only; made by a
+    thread while earlier ones are learned.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    order = rng.permutation(len(photos))
+    count = max(1, len(order) // BATCH)
+
+    def make(i: int) -> tuple[np.ndarray, np.ndarray]:
+        index = order[i * BATCH : (i + 1) * BATCH]
+        return augment(photos.images[index], rng), photos.labels[index]
+
+    return ahead(make, ((i,) for i in range(count)))
+
+
+def rate(done: float) -> float:
+    """The learning rate when this share of all steps is done: a linear warm-up, half a cosine."""
+    if done < WARM_UP:
+        return RATE * done / WARM_UP
+    return RATE * training.half_cosine((done - WARM_UP) / (1 - WARM_UP))
+
+
+def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
+    """Two compiled functions: (photos, labels) → (sum of losses, count right) of a training step,
+    and photos → logits.
+    """
+    one, classes = network.output_shape[-1] == 1, network.output_shape[-1]
+    photos = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
+
+    @tf.function(input_signature=[photos, tf.TensorSpec((None,), tf.int64)])
+    def step(batch, labels):
+        with tf.GradientTape() as tape:
+            logits = network(mobilenets.preprocess(batch), training=True)
+            if one:
+                positive = (labels == 1)[:, None]
+                targets = tf.cast(positive, tf.float32) * (1 - SMOOTHING) + SMOOTHING / 2
+                losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+                right = (logits > 0) == positive
+            else:
+                targets = tf.one_hot(labels, classes) * (1 - SMOOTHING) + SMOOTHING / classes
+                losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+                right = tf.argmax(logits, axis=1) == labels
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return tf.reduce_sum(losses), tf.math.count_nonzero(right)
+
+    @tf.function(input_signature=[photos])
+    def forward(batch):
+        return network(mobilenets.preprocess(batch), training=False)
+
+    # Traced here: who trains again and again in one process is not warned of tracing too often.
+    return step.get_concrete_function(), forward.get_concrete_function()
+
+
+def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
+    """Train from scratch, and leave in out: history.jsonl (a line an epoch) and curves.png from
+    the first epoch on; model.keras, of the epoch with the lowest loss on the val photos, and
+    result.json at the end; checkpoint.npz until then. Returns 0.
+
+    A run that was stopped in out is gone on with. Raises UserError if it is another one, or
+    damaged.
+    """
+    count = max(1, len(parts["train"]) // BATCH)
+    network = build(plan)
+    set_momentum(network, count * plan.epochs)
+    optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    optimizer.build(network.trainable_variables)
+    state = [*network.variables, *optimizer.variables]
+    checkpoint = out / CHECKPOINT
+    history, best = [], network.get_weights()
+    if checkpoint.exists():
+        history, best = restore(checkpoint, plan, state, len(best))
+        write_history(out, history)  # it may have been stopped before that
+        print(f"Going on after epoch {len(history)}.", flush=True)
+    step, forward = compile_step(network, optimizer)
+    for epoch in range(len(history), plan.epochs):
+        start, loss, right, seen = time.monotonic(), 0.0, 0, 0
+        label = f"Epoch {epoch + 1} of {plan.epochs}"
+        made = progress(batches(parts["train"], plan.seed, epoch), count, label)
+        for i, (photos, labels) in enumerate(made):
+            optimizer.learning_rate.assign(rate((epoch + i / count) / plan.epochs))
+            sums = step(photos, labels)
+            loss, right, seen = loss + float(sums[0]), right + int(sums[1]), seen + len(labels)
+        val_loss, val_accuracy = measure(answers(forward, parts["val"], "Val"), parts["val"])
+        if not math.isfinite(loss + val_loss):
+            raise UserError(f"The loss is no number any more at epoch {epoch + 1}.")
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "loss": round(loss / seen, 4),
+                "accuracy": round(right / seen, 4),
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "seconds": round(time.monotonic() - start, 1),
+            }
+        )
+        if best_epoch(history) == epoch + 1:
+            best = network.get_weights()
+        save(checkpoint, plan, state, history, best)
+        write_history(out, history)
+        print(json.dumps(history[-1]), flush=True)
+    network.set_weights(best)
+    inputs = keras.Input(network.input_shape[1:], name="photo")
+    whole = keras.Model(inputs, network(mobilenets.scaling()(inputs)), name="classifier")
+    kept = history[best_epoch(history) - 1]
+    finish(
+        plan,
+        whole,
+        answers(forward, parts["test"], "Test"),
+        parts,
+        out,
+        weights="random",
+        best_epoch=kept["epoch"],
+        val_accuracy=kept["val_accuracy"],
+        seconds=round(sum(row["seconds"] for row in history), 1),
+    )
+    checkpoint.unlink(missing_ok=True)
+    return 0
+
+
+def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) -> int:
+    """Train a head on a pretrained backbone's features of the photos, unaugmented, and leave in out
+    what `train` leaves. It takes a minute or so, hence no checkpoint. Returns 0.
+    """
+    start = time.monotonic()
+    pooled = {
+        part: features.activations(network, photos.images, None) for part, photos in parts.items()
+    }
+    head = training.build_head(network.channels, len(plan.classes), HEAD["dropout"], plan.seed)
+    happened = training.fit(
+        head,
+        pooled["train"][None],
+        parts["train"].labels,
+        pooled["val"],
+        parts["val"].labels,
+        epochs=plan.epochs,
+        learning_rate=HEAD["rate"],
+        seed=plan.seed,
+    )
+    seconds = time.monotonic() - start
+    history = [
+        {
+            "epoch": epoch,
+            "loss": round(happened.loss[epoch], 4),
+            "accuracy": round(happened.accuracy[epoch], 4),
+            "val_loss": round(happened.val_loss[epoch], 4),
+            "val_accuracy": round(happened.val_accuracy[epoch], 4),
+            "seconds": round(seconds / plan.epochs, 4),
+        }
+        for epoch in range(1, plan.epochs + 1)
+    ]
+    write_history(out, history)
+    finish(
+        plan,
+        classifier.assemble(network, head),
+        metrics.probabilities(training.predict_logits(head, pooled["test"])),
+        parts,
+        out,
+        weights=network.weights,
+        best_epoch=happened.best,
+        val_accuracy=round(happened.val_accuracy[happened.best], 4),
+        seconds=round(seconds, 1),
+    )
+    return 0
+
+
+def best_epoch(history: list[dict]) -> int:
+    """The epoch, from 1, with the lowest loss on the val photos; the first of equals."""
+    return min(history, key=lambda row: row["val_loss"])["epoch"]
+
+
+def answers(forward: Any, photos: Photos, label: str) -> np.ndarray:
+    """Probabilities of the classes, float64 (N, K), in batches, with progress."""
+    starts = range(0, len(photos), 4 * BATCH)
+    batches = (forward(photos.images[i : i + 4 * BATCH]).numpy() for i in starts)
+    return probabilities(np.concatenate(list(progress(batches, len(starts), label))))
+
+
+def measure(p: np.ndarray, photos: Photos) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy, to four digits."""
+    result = count_right(p, photos.labels)
+    loss = float(cross_entropy(p, photos.labels).mean())
+    return round(loss, 4), round(result.correct / result.total, 4)
+
+
+def write_history(out: Path, history: list[dict]) -> None:
+    """Write history.jsonl and curves.png, atomically each."""
+    with replacing(out / HISTORY) as new:
+        new.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
+    shown = {kind: [math.nan, *(row[kind] for row in history)] for kind in runs.CURVES}
+    figure = curves.learning_curves(metrics.History(**shown, best=best_epoch(history)))
+    with replacing(out / "curves.png") as new:
+        new.write_bytes(canvas.png(canvas.drawn(figure)))
+
+
+def finish(
+    plan: Plan, model: Any, p: np.ndarray, parts: dict[str, Photos], out: Path, **about: Any
+) -> None:
+    """Write model.keras and result.json, and say what p (N, K) makes of the test photos.
+
+    about: what else the result tells, JSON values by name.
+    """
+    result, total = count_right(p, parts["test"].labels), cost.totals(cost.count(model))
+    test = datasets.fingerprint(parts["test"])
+    about_photos = classifier.about(plan.seed, parts["train"], parts["val"])
+    classifier.save(out / "model.keras", model, plan.classes, **about_photos, test=test)
+    facts = {
+        "command": plan.command(),
+        **plan._asdict(),
+        "photos": {part: len(photos) for part, photos in parts.items()},
+        "multiply_adds": total.multiply_adds,
+        "parameters": total.parameters,
+        **about,
+        **result.entry("test_"),
+        "machine": measuring.machine(),
+        "date": date.today().isoformat(),
+    }
+    write_json(out / RESULT, facts)
+    file = out / "model.keras"
+    file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+    print(f"Test photos, asked once: {result}.\n{by_class(p, parts['test'])}.")
+    print(f"The model is {file}.", flush=True)
+
+
+def save(path: Path, plan: Plan, state: list, history: list[dict], best: list) -> None:
+    """Write a checkpoint, atomically: the last good one survives whatever happens."""
+    about = json.dumps({"plan": plan._asdict(), "history": history})
+    values = [variable.numpy() for variable in state]
+    with replacing(path) as new:
+        np.savez(new, np.array(about), *values, *best)
+
+
+def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict], list]:
+    """Put a checkpoint's state back; returns its history and its best weights, `best` arrays.
+
+    Raises UserError if it is damaged or of another run.
+    """
+    try:
+        about, *values = read_arrays(path)
+        about = json.loads(str(about))
+        made = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["plan"].items()})
+        shapes = [tuple(variable.shape) for variable in state]
+        if made == plan and [value.shape for value in values[:-best]] != shapes:
+            raise ValueError
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged: delete it and start again.") from error
+    if made != plan:
+        pairs = zip(Plan._fields, made, plan, strict=True)
+        other = [f"{name} {was!r}" for name, was, now in pairs if was != now and name != "files"]
+        other = ", ".join(other or ["other photos"])
+        raise UserError(f"{path} is of another run ({other}): name another folder by --out.")
+    for variable, value in zip(state, values, strict=False):
+        variable.assign(value)
+    return about["history"], values[-best:]

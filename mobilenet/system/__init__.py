@@ -1,0 +1,4 @@
+"""What every room stands on: files, caches, engines, commands.
+
+Read files, cache, progress, command, guards, engine, interpreter, measuring, untrusted.
+"""
