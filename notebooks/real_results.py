@@ -22,8 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import nbformat
 
-from mobilenet import ROOT, UserError, backbone, command, from_root, photos
-from mobilenet.files import write_json
+from mobilenet import ROOT, UserError, from_root
+from mobilenet.networks import pretrained
+from mobilenet.photos import loading
+from mobilenet.system import command, measuring
+from mobilenet.system.files import write_json
 from notebooks import run
 
 FILE = run.HERE / "real_results.json"
@@ -146,10 +149,10 @@ def box(key: str, results: dict) -> str:
 
 def work(names: list[str]) -> int:
     """Execute, write the results and fill the boxes; returns the exit code, 0."""
-    folder, _ = photos.find_folder()
+    folder, _ = loading.find_folder()
     if folder == ROOT / "dataset" / "rendered":
         raise UserError("There are no real photos: run `make photos`, or set PHOTOS to a folder.")
-    if backbone.find_weights() != "imagenet":
+    if pretrained.find_weights() != "imagenet":
         raise UserError("ImageNet's weights cannot be had: connect to a network.")
     for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
         if os.environ.get(name):
@@ -157,7 +160,7 @@ def work(names: list[str]) -> int:
     results = {"boxes": {}, "pictures": {}}
     if names and FILE.is_file():
         results = json.loads(FILE.read_text(encoding="utf-8"))
-    results |= {"date": date.today().isoformat(), "machine": command.machine()}
+    results |= {"date": date.today().isoformat(), "machine": measuring.machine()}
     results["title"] = "With the 327 real photos and ImageNet's weights"
     with tempfile.TemporaryDirectory() as place:
         os.environ["MOBILENET_LOG"] = f"{place}/log"
