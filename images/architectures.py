@@ -10,9 +10,9 @@ from collections import namedtuple
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from mobilenet import cost, networks
+from mobilenet.networks import cost, mobilenets
 
-BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"  # as in mobilenet/canvas.py
+BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"  # as in mobilenet/figures/canvas.py
 PALE, LINE = "#fdf1d8", "#8c8c8c"  # what stays in the background; the grid
 BROWN, PHOTO = "#9a6a00", "#e6efda"  # orange that can be read as text; the photo
 GREY, DARK = "#b4bcc4", "#4d4d4d"  # maps where colours mean costs; remarks
@@ -27,7 +27,7 @@ Block = namedtuple("Block", "side m output n t shortcut")
 def v1_blocks():
     """The 13 depthwise separable blocks of V1."""
     side, m, blocks = SIDE // 2, STEM, []
-    for n, stride in networks.V1_BODY:
+    for n, stride in mobilenets.V1_BODY:
         blocks.append(Block(side, m, side // stride, n, 1, False))
         side, m = side // stride, n
     return blocks
@@ -36,7 +36,7 @@ def v1_blocks():
 def v2_stages():
     """The inverted residuals of V2, a list for each line of its table 2."""
     side, m, stages = SIDE // 2, STEM, []
-    for t, c, n, s in networks.V2_BODY:
+    for t, c, n, s in mobilenets.V2_BODY:
         blocks = []
         for stride in (s, *(n - 1) * (1,)):
             blocks.append(Block(side, m, side // stride, c, t, stride == 1 and m == c))
@@ -311,7 +311,7 @@ def v2_strip():
     columns = [(wide(3), "", "", 3, "", "", SIDE)]
     columns.append((length(stem) + 6, "Conv1", "", STEM, "", 2, stem.output))
     first = 0
-    for blocks, (t, c, n, s) in zip(stages, networks.V2_BODY, strict=True):
+    for blocks, (t, c, n, s) in zip(stages, mobilenets.V2_BODY, strict=True):
         name = f"{first} – {first + n - 1}" if n > 1 else f"{first}"
         columns.append((sum(map(length, blocks)), name, t, c, n, s, blocks[-1].output))
         first += n

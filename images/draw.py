@@ -33,7 +33,7 @@ from images.architectures import (  # noqa: E402
     slab,
     write,
 )
-from mobilenet import cost  # noqa: E402
+from mobilenet.networks import cost  # noqa: E402
 
 D_K, D_F, M, N = 3, 5, 3, 5  # the layer that is drawn
 PIXEL = (2, 2)  # column and row of the output value that is followed
