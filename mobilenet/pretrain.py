@@ -1,6 +1,6 @@
 """How the bundled backbone was made: a small MobileNetV2 learns to see what a large one sees.
 
-    python -m mobilenet.pretrain varied.tar cats-dogs.tar drawn
+    python -m mobilenet.pretrain varied.tar varied2.tar cats-dogs.tar
 
 No label is used. A run that was stopped goes on from what it saved last.
 """

@@ -23,8 +23,8 @@ from mobilenet.system.untrusted import Refused, check_weights
 BUNDLED = Path(__file__).parent / "weights" / "mobilenet_v2_0.35.npz"
 SAID = {
     "imagenet": "ImageNet weights from Keras",
-    "bundled": "bundled weights, learned without labels from 6,792 photos and 336 drawings of an "
-    "earlier kind (ImageNet's are used when they can be downloaded)",
+    "bundled": "bundled weights, learned without labels from 32,991 photos (ImageNet's are used "
+    "when they can be downloaded)",
     "random": "random weights",
 }
 

@@ -47,8 +47,9 @@ def find_folder() -> tuple[Path, str]:
         ("photos", "Photos: dataset/photos/ (to use your own, set PHOTOS to their folder)."),
         (
             "rendered",
-            "Pictures: the bundled drawings in dataset/rendered/ (run `make photos` for 327 real "
-            "photos, or set PHOTOS to a folder of your own).",
+            "Pictures: the bundled drawings in dataset/rendered/. What is learned from them is "
+            "worth little for photos: run `make photos` for 327 real ones, or set PHOTOS to a "
+            "folder of your own.",
         ),
     ):
         folder = ROOT / "dataset" / name

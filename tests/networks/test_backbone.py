@@ -332,8 +332,8 @@ def test_what_is_unlike_the_drawn_pictures(bundled, drawn):
     things = np.stack([read_photo(file, bundled.size) for file in files])
     flags = unseen.unseen(known, features.activations(bundled, things, None))
     # A photo on the edge may fall either way on another processor.
-    assert flags.sum() == pytest.approx(15, abs=2)
-    assert unseen.unseen(known, saved[parts["test"]]).sum() == pytest.approx(8, abs=2)
+    assert flags.sum() == pytest.approx(18, abs=2)
+    assert unseen.unseen(known, saved[parts["test"]]).sum() == pytest.approx(6, abs=2)
     patterns = [file.name.startswith(("stripes", "checks", "dots")) for file in files]
     assert flags[patterns].all()
 
@@ -359,7 +359,7 @@ def test_the_card_says_what_five_folds_say(row, alpha, weights, real_photos):
     if weights == "imagenet" and not pretrained.weights_file(alpha, size).is_file():
         pytest.skip(f"needs ImageNet weights of α {alpha} in Keras's cache")
     shown = loading.load_photos(real_photos, size)
-    if (len(shown), shown.class_names) != (327, ("alpaca", "not alpaca")):
+    if (len(shown), shown.class_names) != (327, ("not alpaca", "alpaca")):
         pytest.skip("needs the 327 real photos in PHOTOS")
     right = five_folds(frozen_features(backbone.load(alpha, size, weights), shown), shown.labels)
     assert right.correct == pytest.approx(counts_on_the_card()[row], abs=2)

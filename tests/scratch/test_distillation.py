@@ -77,19 +77,6 @@ def test_sources_that_are_none(kind, tmp_path):
     assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_mixed_crops_are_mostly_themselves(share):
-    rng = np.random.default_rng(0)
-    batch = rng.uniform(-1, 1, (200, 4, 4, 3)).astype(np.float32)
-    mixed = distillation.mix(batch, share, rng)
-    assert mixed.dtype == np.float32
-    changed = [not np.array_equal(*pair) for pair in zip(batch, mixed, strict=True)]
-    assert np.mean(changed) == pytest.approx(share, abs=0.1)
-    before = np.roll(batch, 1, axis=0)
-    own, other = (np.abs(mixed - crops).sum(axis=(1, 2, 3)) for crops in (batch, before))
-    assert (own <= other).all()
-
-
 @given(
     width=st.integers(1, 400),
     height=st.integers(1, 400),
@@ -111,18 +98,15 @@ def test_crops_differ_and_keep_the_colour_of_what_they_show():
     batch = distillation.crops(pool, 32, 200, np.random.default_rng(0))
     assert np.ptp(batch, axis=(1, 2)).max() < 1e-6, "a crop of one colour has one colour"
     colours = batch.mean(axis=(1, 2))
-    assert len(np.unique(colours.round(3), axis=0)) > 150
-    grey = np.ptp(colours, axis=1) < 0.1
-    assert 0.02 < grey.mean() < 0.2, "one in ten is grey"
-    assert set(colours[~grey].argmax(axis=1)) == {0, 1, 2}
+    assert len(np.unique(colours.round(3), axis=0)) > 100
+    assert set(colours.argmax(axis=1)) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("mixed", [0.0, 0.5])
-def test_batches_go_on_where_they_stopped(mixed):
+def test_batches_go_on_where_they_stopped():
     pool, sizes = [photo(50, 40), photo(30, 60)], [32, 32, 64]
-    whole = list(distillation.batches(pool, sizes, mixed, 0, seed=3))
+    whole = list(distillation.batches(pool, sizes, 0, seed=3))
     assert [batch.shape[1] for batch in whole] == sizes
-    rest = list(distillation.batches(pool, sizes[1:], mixed, 1, seed=3))
+    rest = list(distillation.batches(pool, sizes[1:], 1, seed=3))
     assert all(map(np.array_equal, whole[1:], rest))
     assert not np.array_equal(whole[0], whole[1])
 
@@ -136,8 +120,8 @@ def test_a_short_training(imagenet, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(distillation, name, value)
     source = write(tmp_path / "photos", draw(4, classes=3))
     out = tmp_path / "weights.npz"
-    first = distillation.Phase(((32, 10),), lower=1.0, mixed=0.0, rate=1e-2)
-    phases = (first, distillation.Phase(((32, 4),), lower=0.0, mixed=0.5, rate=1e-3))
+    first = distillation.Phase(((32, 10),), lower=1.0, rate=1e-2)
+    phases = (first, distillation.Phase(((32, 4),), lower=0.0, rate=1e-3))
     writing, saved = distillation.replacing, []
 
     def stop_at_the_third(path):
