@@ -318,7 +318,7 @@ def test_the_head_is_as_good_as_on_the_real_photos_elsewhere(ran, project):
     recipe 295: 308 lies outside the interval of the second and inside that of the first.
     """
     board = json.loads((project / "build" / "scoreboard.json").read_text(encoding="utf-8"))
-    real = {"source": "PHOTOS", "count": 327, "classes": ["alpaca", "not alpaca"]}
+    real = {"source": "PHOTOS", "count": 327, "classes": ["not alpaca", "alpaca"]}
     if board["photos"] != real or board["backbone"]["weights"] != "imagenet":
         pytest.skip("needs the 327 real photos in PHOTOS and ImageNet weights in Keras's cache")
     assert board["folds"]["correct"] >= 308
