@@ -206,7 +206,8 @@ def compile_for(trainer: Any, phase: Phase) -> None:
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - warm_up, warmup_target=phase.rate, warmup_steps=warm_up
     )
-    # The predictors, Keras's conv2d and dense, are thrown away and larger than all else.
+    # Not for the predictors, which Keras calls conv2d and dense: they are thrown away, and to
+    # orthogonalize the largest would take as long as the rest of the step.
     optimizer = Muon(
         rate,
         weight_decay=DECAY,
