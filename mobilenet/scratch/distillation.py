@@ -145,6 +145,7 @@ def batches(
 
 def build_student(seed: int) -> Any:
     """The student: MobileNetV2 of α 0.35 for photos of any size, its weights drawn by seed."""
+    from mobilenet.scratch.fused import fused
     from mobilenet.system.engine import keras
 
     keras.utils.set_random_seed(seed)
@@ -157,7 +158,7 @@ def build_student(seed: int) -> Any:
     for layer in student.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
-    return student
+    return fused(student)
 
 
 def build_trainer(student: Any, sample: np.ndarray) -> tuple[Any, list[Any]]:
@@ -167,6 +168,7 @@ def build_trainer(student: Any, sample: np.ndarray) -> tuple[Any, list[Any]]:
     sample: photos as the student gets them; the teacher's channels are scaled to mean 0 and
     variance 1 on them, so that each counts alike.
     """
+    from mobilenet.networks import folding
     from mobilenet.system.engine import keras
 
     ops, layers = keras.ops, keras.layers
@@ -176,6 +178,7 @@ def build_trainer(student: Any, sample: np.ndarray) -> tuple[Any, list[Any]]:
         raise UserError("The teacher's classes are not in Keras's cache: connect to a network.")
     whole = keras.applications.MobileNetV2((None, None, 3), 1.0, include_top=False, weights=None)
     whole.set_weights(teacher.model.get_weights())
+    whole = folding.fold(whole)
     teacher_maps = keras.Model(whole.input, [whole.get_layer(name).output for name in HINTS])
     student_maps = keras.Model(student.input, [student.get_layer(name).output for name in HINTS])
     teacher_maps.trainable = classes.trainable = False

@@ -25,6 +25,7 @@ from mobilenet.inference import classifier
 from mobilenet.networks import cost, mobilenets
 from mobilenet.photos import datasets
 from mobilenet.photos.photos import Photos
+from mobilenet.scratch.fused import fused
 from mobilenet.scratch.plan import CHECKPOINT, HISTORY, RESULT, Plan
 from mobilenet.system import measuring
 from mobilenet.system.engine import deterministic, keras, tf
@@ -153,8 +154,9 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
     damaged.
     """
     count = max(1, len(parts["train"]) // BATCH)
-    network = build(plan)
-    set_momentum(network, count * plan.epochs)
+    plain = build(plan)
+    set_momentum(plain, count * plan.epochs)
+    network = fused(plain)
     optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(network.trainable_variables)
@@ -166,7 +168,8 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
         write_history(out, history)  # it may have been stopped before that
         print(f"Going on after epoch {len(history)}.", flush=True)
     step, forward = compile_step(network, optimizer)
-    for epoch in range(len(history), plan.epochs):
+    first = len(history)
+    for epoch in range(first, plan.epochs):
         start, loss, right, seen = time.monotonic(), 0.0, 0, 0
         label = f"Epoch {epoch + 1} of {plan.epochs}"
         made = progress(batches(parts["train"], plan.seed, epoch), count, label)
@@ -191,10 +194,13 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
             best = network.get_weights()
         save(checkpoint, plan, state, history, best)
         write_history(out, history)
-        print(json.dumps(history[-1]), flush=True)
-    network.set_weights(best)
+        left = plan.epochs - len(history) if epoch == first else 0
+        estimate = [time_left(left, history[-1]["seconds"])] if left else []
+        print(json.dumps(history[-1]), *estimate, sep="\n", flush=True)
+    for one in (network, plain):
+        one.set_weights(best)
     inputs = keras.Input(network.input_shape[1:], name="photo")
-    whole = keras.Model(inputs, network(mobilenets.scaling()(inputs)), name="classifier")
+    whole = keras.Model(inputs, plain(mobilenets.scaling()(inputs)), name="classifier")
     kept = history[best_epoch(history) - 1]
     finish(
         plan,
@@ -255,6 +261,13 @@ def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) ->
         seconds=round(seconds, 1),
     )
     return 0
+
+
+def time_left(epochs: int, seconds: float) -> str:
+    """A line that says how long so many epochs take, each so many seconds."""
+    minutes = round(epochs * seconds / 60)
+    time = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
+    return f"Epochs left: {epochs}, about {time}."
 
 
 def best_epoch(history: list[dict]) -> int:

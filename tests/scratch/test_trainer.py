@@ -132,9 +132,16 @@ def killed(data, tmp_path_factory):
             process.kill()
         said, errors = process.stdout.read().splitlines(), process.stderr.read()
     assert errors == b""
-    assert [b'"epoch"' in line for line in said] == [False, True, True, True]
+    assert [b'"epoch"' in line for line in said] == [False, True, False, True, True]
+    assert said[2] == b"Epochs left: 3, about 1 min."
     assert process.returncode == -signal.SIGKILL
     return place
+
+
+def test_time_left():
+    assert trainer.time_left(39, 144.2) == "Epochs left: 39, about 1 h 34 min."
+    assert trainer.time_left(25, 144.2) == "Epochs left: 25, about 1 h 0 min."
+    assert trainer.time_left(1, 2.0) == "Epochs left: 1, about 1 min."
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
