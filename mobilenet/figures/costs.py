@@ -157,8 +157,13 @@ def clip_plot(largest: dict[str, float]) -> Figure:
         f"{values.max():.1f}; {(values > 6).sum()} of them above 6, where ReLU6 clips."
     )
     figure, axes = new_figure(WIDEST, 3, alt)
-    axes.bar(range(1, len(values) + 1), values, color=GREY)
+    layers = range(1, len(values) + 1)
+    axes.vlines(layers, 6, values, GREY)
+    axes.plot(layers, values, "o", color=GREY)
     axes.axhline(6, color=RED, linestyle="--", linewidth=2, label="ReLU6 clips here")
+    axes.set_yscale("log")  # one layer may receive thirty times as much as the others
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.set_xlim(0.3, len(values) + 0.7)
     axes.set_xlabel("ReLU6 layer, front to back", fontsize=11)
     axes.set_ylabel("largest number", fontsize=11)

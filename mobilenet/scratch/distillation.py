@@ -62,6 +62,7 @@ class Phase(NamedTuple):
 PHASES = (
     Phase(((64, 4500), (96, 3500)), lower=1.0, rate=2e-3),
     Phase(((128, 1800),), lower=0.0, rate=1e-3),
+    Phase(((96, 3500), (128, 5500), (160, 2200)), lower=0.0, rate=2e-3),
 )
 
 
