@@ -146,8 +146,9 @@ def batches(
 
 def build_student(seed: int) -> Any:
     """The student: MobileNetV2 of α 0.35 for photos of any size, its weights drawn by seed."""
-    from mobilenet.scratch.fused import fused
+    from mobilenet.scratch.fused import FusedBatchNorm
     from mobilenet.system.engine import keras
+    from mobilenet.transfer import training
 
     keras.utils.set_random_seed(seed)
     student = keras.applications.MobileNetV2(
@@ -159,7 +160,7 @@ def build_student(seed: int) -> Any:
     for layer in student.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
-    return fused(student)
+    return training.with_batchnorm(student, FusedBatchNorm)
 
 
 def build_trainer(student: Any, sample: np.ndarray) -> tuple[Any, list[Any]]:

@@ -3,6 +3,9 @@
 Keras writes BatchNorm as some ten operations, and each of them, and of their gradients, passes over
 the whole feature map (Keras 3.15.1). On a CPU that was a third of a training step. TensorFlow still
 has the kernel that does it in one.
+
+It is for training: `training.with_batchnorm` makes a copy of a network with it. What is saved is
+the network itself, given the copy's weights: to load it takes no layer but Keras's.
 """
 
 from typing import Any
@@ -27,19 +30,3 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + now * (1 - self.momentum))
         return y
-
-
-def fused(network: Any) -> Any:
-    """A copy of a Keras model, with its weights, whose BatchNorm layers are FusedBatchNorm.
-
-    It is for training. What is saved is the model itself, given the copy's weights: to load it
-    takes no layer but Keras's.
-    """
-
-    def copied(layer: Any) -> Any:
-        norm = type(layer) is keras.layers.BatchNormalization
-        return (FusedBatchNorm if norm else type(layer)).from_config(layer.get_config())
-
-    copy = keras.models.clone_model(network, clone_function=copied)
-    copy.set_weights(network.get_weights())
-    return copy

@@ -25,7 +25,7 @@ from mobilenet.inference import classifier
 from mobilenet.networks import cost, mobilenets
 from mobilenet.photos import datasets
 from mobilenet.photos.photos import Photos
-from mobilenet.scratch.fused import fused
+from mobilenet.scratch.fused import FusedBatchNorm
 from mobilenet.scratch.plan import CHECKPOINT, HISTORY, RESULT, Plan
 from mobilenet.system import measuring
 from mobilenet.system.engine import deterministic, keras, tf
@@ -156,7 +156,7 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
     count = max(1, len(parts["train"]) // BATCH)
     plain = build(plan)
     set_momentum(plain, count * plan.epochs)
-    network = fused(plain)
+    network = training.with_batchnorm(plain, FusedBatchNorm)
     optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(network.trainable_variables)
@@ -194,9 +194,10 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
             best = network.get_weights()
         save(checkpoint, plan, state, history, best)
         write_history(out, history)
-        left = plan.epochs - len(history) if epoch == first else 0
-        estimate = [time_left(left, history[-1]["seconds"])] if left else []
-        print(json.dumps(history[-1]), *estimate, sep="\n", flush=True)
+        lines = [json.dumps(history[-1])]
+        if epoch == first and (left := plan.epochs - len(history)):
+            lines.append(time_left(left, history[-1]["seconds"]))
+        print(*lines, sep="\n", flush=True)
     for one in (network, plain):
         one.set_weights(best)
     inputs = keras.Input(network.input_shape[1:], name="photo")

@@ -79,7 +79,7 @@ def build_top(backbone: Backbone, cut: str, head: Any, dropout: float | None = N
 def with_batchnorm(model: Any, kind: Any) -> Any:
     """A copy of a network that trains its BatchNorm, too: layers of this kind with its weights.
 
-    kind: keras.layers.BatchNormalization, or StoredStatistics.
+    kind: keras.layers.BatchNormalization, or a class made of it, as StoredStatistics.
     """
 
     def renew(layer):

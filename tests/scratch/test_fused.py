@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenet.networks import mobilenets
-from mobilenet.scratch.fused import FusedBatchNorm, fused
+from mobilenet.scratch.fused import FusedBatchNorm
 from mobilenet.system.engine import keras, tf
+from mobilenet.transfer import training
 
 
 @settings(deadline=None)
@@ -46,7 +47,7 @@ def test_a_network_and_its_fused_copy_train_alike(monkeypatch):
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     plain = mobilenets.mobilenet_v1(32, 0.25, classes=3, dropout=0)
-    copy = fused(plain)
+    copy = training.with_batchnorm(plain, FusedBatchNorm)
     assert sum(isinstance(layer, FusedBatchNorm) for layer in copy.layers) == 7
     assert [v.path for v in copy.variables] == [v.path for v in plain.variables]
     photos, labels = rng.uniform(-1, 1, (16, 32, 32, 3)), rng.integers(0, 3, 16)
