@@ -1,8 +1,10 @@
 """An ablation: what each step is worth, in five folds of the training and validation photos.
 
     python -m mobilenet.gains [--repeats 3] [--out build/gains.json]
+    python -m mobilenet.gains --data cifar10 [--repeats 3] [--out build/gains.json]
 
---repeats: how often the photos are divided into folds anew.
+--repeats: how often the photos are divided into folds anew. --data: instead, what each step of
+training from scratch is worth on these photos; --repeats is then the number of seeds.
 """
 
 import sys
@@ -17,11 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = command.Parser("python -m mobilenet.gains", __doc__.splitlines()[0])
     parser.add_argument("--repeats", type=command.number(int, 1, 100), default=3)
+    parser.add_argument("--data", help="train from scratch on: cifar10, or a folder or tar file")
     parser.add_argument("--out", type=Path, default=BUILD / "gains.json")
     chosen = parser.parse_args(arguments)
 
     def work() -> int:
-        from mobilenet.benchmarks.ablation import gains  # TensorFlow, which takes seconds
+        # These load TensorFlow, which takes seconds.
+        if chosen.data:
+            from mobilenet.scratch import ablation
+
+            return ablation.gains(chosen.data, chosen.repeats, chosen.out.resolve())
+        from mobilenet.benchmarks.ablation import gains
 
         return gains(chosen.repeats, chosen.out.resolve())
 

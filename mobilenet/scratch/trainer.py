@@ -11,13 +11,11 @@ so that a run that goes on draws the masks of its first epochs again and ends el
 import json
 import math
 import time
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mobilenet import ROOT, UserError
 from mobilenet.figures import canvas, curves
@@ -25,22 +23,17 @@ from mobilenet.inference import classifier
 from mobilenet.networks import cost, mobilenets
 from mobilenet.photos import datasets
 from mobilenet.photos.photos import Photos
+from mobilenet.scratch import learning
 from mobilenet.scratch.fused import FusedBatchNorm
+from mobilenet.scratch.learning import RECIPE, Recipe
 from mobilenet.scratch.plan import CHECKPOINT, HISTORY, RESULT, Plan
 from mobilenet.system import measuring
-from mobilenet.system.engine import deterministic, keras, tf
+from mobilenet.system.engine import deterministic, keras
 from mobilenet.system.files import DAMAGE, read_arrays, replacing, write_json
-from mobilenet.system.progress import ahead, progress
+from mobilenet.system.progress import progress
 from mobilenet.transfer import features, metrics, runs, training
 from mobilenet.transfer.metrics import by_class, count_right, cross_entropy, probabilities
 
-BATCH = 64
-RATE, WARM_UP, DECAY = 2e-3, 0.05, 0.05  # AdamW's highest rate, share of the steps, weight decay
-SMOOTHING = 0.1  # of the labels
-DROPOUT = 0.1
-SHIFT = 8  # a crop is shifted by up to size / 8 pixels either way
-SMALL = 64  # px; photos from here on are cropped closer, too
-SIDE = 0.6  # share of a photo's side that a closer crop has at the least
 HEAD = {"dropout": 0.2, "rate": 3e-3}  # as in the notebooks
 
 
@@ -49,7 +42,8 @@ def build(plan: Plan) -> Any:
     deterministic(plan.seed)
     networks = {"mobilenetv1": mobilenets.mobilenet_v1, "mobilenetv2": mobilenets.mobilenet_v2}
     logits = 1 if len(plan.classes) == 2 else len(plan.classes)
-    return networks[plan.model](plan.size, plan.alpha, logits, DROPOUT, total_stride(plan.size))
+    stride = total_stride(plan.size)
+    return networks[plan.model](plan.size, plan.alpha, logits, learning.DROPOUT, stride)
 
 
 def set_momentum(network: Any, steps: int) -> None:
@@ -65,84 +59,7 @@ def set_momentum(network: Any, steps: int) -> None:
 
 def total_stride(size: int) -> int:
     """The total stride for photos of so many pixels: the paper's 32 leaves one position of 32."""
-    return 32 if size >= SMALL else 16
-
-
-def augment(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Photos, uint8 (B, S, S, 3), half of them mirrored, all shifted, edges mirrored outwards; from
-    SMALL pixels on, a square of them is cut out and scaled back.
-    """
-    size = photos.shape[1]
-    pad = size // SHIFT
-    wide = np.pad(photos, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    out = np.empty_like(photos)
-    tops, lefts = rng.integers(0, 2 * pad + 1, (2, len(photos)))
-    mirror = rng.random(len(photos)) < 0.5
-    for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-        crop = wide[i, top : top + size, left : left + size]
-        if size >= SMALL:
-            side = size * rng.uniform(SIDE, 1)
-            x, y = rng.uniform(0, size - side, 2)
-            image = Image.fromarray(crop)
-            box = (x, y, x + side, y + side)
-            crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
-        out[i] = crop[:, ::-1] if mirror[i] else crop
-    return out
-
-
-def batches(photos: Photos, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """An epoch's photos and labels, augmented, in shuffled order, whole batches only; made by a
-    thread while earlier ones are learned.
-    """
-    rng = np.random.default_rng((seed, epoch))
-    order = rng.permutation(len(photos))
-    count = max(1, len(order) // BATCH)
-
-    def make(i: int) -> tuple[np.ndarray, np.ndarray]:
-        index = order[i * BATCH : (i + 1) * BATCH]
-        return augment(photos.images[index], rng), photos.labels[index]
-
-    return ahead(make, ((i,) for i in range(count)))
-
-
-def rate(done: float) -> float:
-    """The learning rate when this share of all steps is done: a linear warm-up, half a cosine."""
-    if done < WARM_UP:
-        return RATE * done / WARM_UP
-    return RATE * training.half_cosine((done - WARM_UP) / (1 - WARM_UP))
-
-
-def compile_step(network: Any, optimizer: Any) -> tuple[Any, Any]:
-    """Two compiled functions: (photos, labels) → (sum of losses, count right) of a training step,
-    and photos → logits.
-    """
-    one, classes = network.output_shape[-1] == 1, network.output_shape[-1]
-    photos = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
-
-    @tf.function(input_signature=[photos, tf.TensorSpec((None,), tf.int64)])
-    def step(batch, labels):
-        with tf.GradientTape() as tape:
-            logits = network(mobilenets.preprocess(batch), training=True)
-            if one:
-                positive = (labels == 1)[:, None]
-                targets = tf.cast(positive, tf.float32) * (1 - SMOOTHING) + SMOOTHING / 2
-                losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-                right = (logits > 0) == positive
-            else:
-                targets = tf.one_hot(labels, classes) * (1 - SMOOTHING) + SMOOTHING / classes
-                losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-                right = tf.argmax(logits, axis=1) == labels
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply(gradients, network.trainable_variables)
-        return tf.reduce_sum(losses), tf.math.count_nonzero(right)
-
-    @tf.function(input_signature=[photos])
-    def forward(batch):
-        return network(mobilenets.preprocess(batch), training=False)
-
-    # Traced here: who trains again and again in one process is not warned of tracing too often.
-    return step.get_concrete_function(), forward.get_concrete_function()
+    return 32 if size >= learning.SMALL else 16
 
 
 def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
@@ -153,13 +70,41 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
     A run that was stopped in out is gone on with. Raises UserError if it is another one, or
     damaged.
     """
-    count = max(1, len(parts["train"]) // BATCH)
+    network, forward, history = learn(plan, parts, out)
+    inputs = keras.Input(network.input_shape[1:], name="photo")
+    whole = keras.Model(inputs, network(mobilenets.scaling()(inputs)), name="classifier")
+    kept, test = history[best_epoch(history) - 1], parts["test"]
+    p = answers(forward, test, "Test")
+    both = (p + answers(forward, test, "Test, mirrored", mirror=True)) / 2
+    two_views = count_right(both, test.labels)
+    finish(
+        plan,
+        whole,
+        p,
+        parts,
+        out,
+        two_views=two_views.entry(),
+        weights="random",
+        best_epoch=kept["epoch"],
+        val_accuracy=kept["val_accuracy"],
+        seconds=round(sum(row["seconds"] for row in history), 1),
+    )
+    print(f"Averaged with the answers for their mirror images: {two_views}.", flush=True)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return 0
+
+
+def learn(
+    plan: Plan, parts: dict[str, Photos], out: Path, recipe: Recipe = RECIPE
+) -> tuple[Any, Any, list[dict]]:
+    """The network trained on the train photos, with the weights of its best epoch; compiled,
+    photos → logits; and the history, a row an epoch. The test photos are not looked at.
+    """
+    count = learning.steps(parts["train"])
     plain = build(plan)
     set_momentum(plain, count * plan.epochs)
     network = training.with_batchnorm(plain, FusedBatchNorm)
-    optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY)
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    optimizer.build(network.trainable_variables)
+    optimizer = learning.optimizer(network, recipe)
     state = [*network.variables, *optimizer.variables]
     checkpoint = out / CHECKPOINT
     history, best = [], network.get_weights()
@@ -167,14 +112,15 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
         history, best = restore(checkpoint, plan, state, len(best))
         write_history(out, history)  # it may have been stopped before that
         print(f"Going on after epoch {len(history)}.", flush=True)
-    step, forward = compile_step(network, optimizer)
+    step, forward = learning.compile_step(network, optimizer, recipe)
     first = len(history)
     for epoch in range(first, plan.epochs):
         start, loss, right, seen = time.monotonic(), 0.0, 0, 0
         label = f"Epoch {epoch + 1} of {plan.epochs}"
-        made = progress(batches(parts["train"], plan.seed, epoch), count, label)
-        for i, (photos, labels) in enumerate(made):
-            optimizer.learning_rate.assign(rate((epoch + i / count) / plan.epochs))
+        made = learning.batches(parts["train"], plan.seed, epoch, recipe)
+        for i, (photos, labels) in enumerate(progress(made, count, label)):
+            done = (epoch + i / count) / plan.epochs
+            optimizer.learning_rate.assign(learning.rate(done, recipe))
             sums = step(photos, labels)
             loss, right, seen = loss + float(sums[0]), right + int(sums[1]), seen + len(labels)
         val_loss, val_accuracy = measure(answers(forward, parts["val"], "Val"), parts["val"])
@@ -200,22 +146,7 @@ def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:
         print(*lines, sep="\n", flush=True)
     for one in (network, plain):
         one.set_weights(best)
-    inputs = keras.Input(network.input_shape[1:], name="photo")
-    whole = keras.Model(inputs, plain(mobilenets.scaling()(inputs)), name="classifier")
-    kept = history[best_epoch(history) - 1]
-    finish(
-        plan,
-        whole,
-        answers(forward, parts["test"], "Test"),
-        parts,
-        out,
-        weights="random",
-        best_epoch=kept["epoch"],
-        val_accuracy=kept["val_accuracy"],
-        seconds=round(sum(row["seconds"] for row in history), 1),
-    )
-    checkpoint.unlink(missing_ok=True)
-    return 0
+    return plain, forward, history
 
 
 def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) -> int:
@@ -276,10 +207,14 @@ def best_epoch(history: list[dict]) -> int:
     return min(history, key=lambda row: row["val_loss"])["epoch"]
 
 
-def answers(forward: Any, photos: Photos, label: str) -> np.ndarray:
-    """Probabilities of the classes, float64 (N, K), in batches, with progress."""
-    starts = range(0, len(photos), 4 * BATCH)
-    batches = (forward(photos.images[i : i + 4 * BATCH]).numpy() for i in starts)
+def answers(forward: Any, photos: Photos, label: str, mirror: bool = False) -> np.ndarray:
+    """Probabilities of the classes of the photos, or of their mirror images: float64 (N, K), in
+    batches, with progress.
+    """
+    size = 4 * learning.BATCH
+    starts = range(0, len(photos), size)
+    step = -1 if mirror else 1
+    batches = (forward(photos.images[i : i + size][:, :, ::step]).numpy() for i in starts)
     return probabilities(np.concatenate(list(progress(batches, len(starts), label))))
 
 

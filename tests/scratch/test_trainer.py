@@ -12,8 +12,6 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from mobilenet import ROOT, UserError, evaluate, train
@@ -335,50 +333,6 @@ def test_curves_have_a_dot_at_the_epoch_that_is_kept(tmp_path):
         )
     assert len(places) == 3 and np.isfinite(places).all()
     assert (np.subtract(places[2], places[1]) > 200).all()
-
-
-@given(seed=st.integers(0, 2**32), size=st.sampled_from([32, 48]))
-def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
-    photos = np.random.default_rng(seed).integers(0, 256, (3, size, size, 3), np.uint8)
-    shown = trainer.augment(photos, np.random.default_rng(seed))
-    assert shown.shape == photos.shape
-    assert shown.dtype == np.uint8
-    inner, pad = size // 2, size // trainer.SHIFT
-    for one, other in zip(photos, shown, strict=True):
-        middle = other[size // 4 : size // 4 + inner, size // 4 : size // 4 + inner]
-        found = any(
-            np.array_equal(
-                middle,
-                side[size // 4 + i : size // 4 + i + inner, size // 4 + j : size // 4 + j + inner],
-            )
-            for side in (one, one[:, ::-1])
-            for i in range(-pad, pad + 1)
-            for j in range(-pad, pad + 1)
-        )
-        assert found
-    assert np.array_equal(shown, trainer.augment(photos, np.random.default_rng(seed)))
-
-
-@given(seed=st.integers(0, 2**32))
-def test_larger_photos_are_cropped_closer(seed):
-    """A ramp stays a ramp: as steep as before, or up to 1 / SIDE times less, or mirrored."""
-    ramp = np.broadcast_to(np.arange(96)[None, :, None], (4, 96, 96, 3)).astype(np.uint8)
-    shown = trainer.augment(ramp, np.random.default_rng(seed)).astype(int)
-    middle = shown[:, 40:56, 40:56]
-    steep = (middle[:, :, -1] - middle[:, :, 0]) / 15
-    assert (np.abs(steep) <= 1.1).all()
-    assert (np.abs(steep) >= trainer.SIDE - 0.1).all()
-    assert (middle == middle[:, :1]).all(), "rows are alike"
-
-
-def test_the_rate_rises_then_falls():
-    rates = [trainer.rate(done) for done in np.linspace(0, 1, 101)]
-    top = int(np.argmax(rates))
-    assert rates[0] == 0
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert max(rates) == pytest.approx(trainer.RATE)
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
 
 
 def test_evaluating(undisturbed, data, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from mobilenet import ROOT
 from mobilenet.networks import anatomy
-from mobilenet.scratch import trainer
+from mobilenet.scratch import learning
 from mobilenet.system.engine import keras, tf
 from mobilenet.system.guards import quiet
 
@@ -52,7 +52,7 @@ def test_a_cell_that_trains_again_and_again_is_not_warned(monkeypatch):
         network, optimizer = keras.Sequential(dense), keras.optimizers.SGD(0.1)
         anatomy.losses(network, photos.astype(np.float32), labels, 1, 0.1, batch=8)
         optimizer.build(network.trainable_variables)
-        step, forward = trainer.compile_step(network, optimizer)
+        step, forward = learning.compile_step(network, optimizer)
         step(photos, labels)
         assert forward(photos).shape == (8, 2)
     assert said == []
