@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         # These load TensorFlow, which takes seconds.
         if chosen.data:
-            from mobilenet.scratch import ablation
+            from mobilenet.scratch import leave_one_out
 
-            return ablation.gains(chosen.data, chosen.repeats, chosen.out.resolve())
+            return leave_one_out.gains(chosen.data, chosen.repeats, chosen.out.resolve())
         from mobilenet.benchmarks.ablation import gains
 
         return gains(chosen.repeats, chosen.out.resolve())

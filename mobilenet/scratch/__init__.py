@@ -1,4 +1,5 @@
 """Networks trained from random weights (notebook 6).
 
-Read plan, fused, learning, trainer, ablation, kept_runs, muon, distillation. In results/ are the runs.
+Read plan, fused, learning, trainer, leave_one_out, kept_runs, muon, distillation. In
+results/ are the runs.
 """

@@ -8,9 +8,14 @@ CHECKPOINT, RESULT = "checkpoint.npz", "result.json"  # of a run that goes on, t
 HISTORY = "history.jsonl"
 
 
+def usual_stride(size: int) -> int:
+    """The total stride for photos of so many pixels: the paper's 32 leaves one position of 32."""
+    return 32 if size >= 64 else 8
+
+
 class Plan(NamedTuple):
-    """What makes two runs the same run. alpha and size are None for the backbone's own; files is
-    the fingerprint of the photos' names and of their pixels, part by part.
+    """What makes two runs the same run. alpha, size and stride, the total one, are None for the
+    backbone's own; files is the fingerprint of the photos' names and of their pixels, part by part.
     """
 
     model: str
@@ -21,6 +26,7 @@ class Plan(NamedTuple):
     seed: int
     classes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    stride: int | None = None
 
     def command(self) -> str:
         """The command that makes this run, without folders of this machine."""
@@ -28,4 +34,5 @@ class Plan(NamedTuple):
         words = [f"python -m mobilenet.train --model {self.model} --data {data}"]
         words += [f"--alpha {self.alpha:g}"] if self.alpha else []
         words += [f"--size {self.size}"] if self.size else []
+        words += [f"--stride {self.stride}"] if self.stride else []
         return " ".join([*words, f"--epochs {self.epochs} --seed {self.seed}"])

@@ -26,7 +26,7 @@ from mobilenet.photos.photos import Photos
 from mobilenet.scratch import learning
 from mobilenet.scratch.fused import FusedBatchNorm
 from mobilenet.scratch.learning import RECIPE, Recipe
-from mobilenet.scratch.plan import CHECKPOINT, HISTORY, RESULT, Plan
+from mobilenet.scratch.plan import CHECKPOINT, HISTORY, RESULT, Plan, usual_stride
 from mobilenet.system import measuring
 from mobilenet.system.engine import deterministic, keras
 from mobilenet.system.files import DAMAGE, read_arrays, replacing, write_json
@@ -42,7 +42,7 @@ def build(plan: Plan) -> Any:
     deterministic(plan.seed)
     networks = {"mobilenetv1": mobilenets.mobilenet_v1, "mobilenetv2": mobilenets.mobilenet_v2}
     logits = 1 if len(plan.classes) == 2 else len(plan.classes)
-    stride = total_stride(plan.size)
+    stride = plan.stride or usual_stride(plan.size)
     return networks[plan.model](plan.size, plan.alpha, logits, learning.DROPOUT, stride)
 
 
@@ -55,11 +55,6 @@ def set_momentum(network: Any, steps: int) -> None:
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = min(layer.momentum, 1e-4 ** (3 / steps))
-
-
-def total_stride(size: int) -> int:
-    """The total stride for photos of so many pixels: the paper's 32 leaves one position of 32."""
-    return 32 if size >= learning.SMALL else 16
 
 
 def train(plan: Plan, parts: dict[str, Photos], out: Path) -> int:

@@ -72,9 +72,10 @@ def test_the_rate_rises_then_falls():
     assert rates[top:] == sorted(rates[top:], reverse=True)
 
 
-def test_biases_of_batchnorm_learn_faster():
+def test_biases_of_batchnorm_learn_faster(monkeypatch):
     """In a first step `bias` times as far as without; all else as far."""
     photos = draw(8, classes=3, size=32)
+    monkeypatch.setattr(mobilenets, "V1_BODY", mobilenets.V1_BODY[:2])
 
     def moved(recipe: learning.Recipe) -> dict[str, np.ndarray]:
         keras.utils.set_random_seed(0)

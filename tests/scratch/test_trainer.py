@@ -17,9 +17,11 @@ from PIL import Image
 from mobilenet import ROOT, UserError, evaluate, train
 from mobilenet.inference import classifier
 from mobilenet.networks import mobilenets, pretrained
+from mobilenet.photos import datasets
 from mobilenet.scratch import trainer
 from mobilenet.scratch.plan import Plan
 from mobilenet.system.progress import ahead
+from mobilenet.transfer.metrics import probabilities
 from tests.helpers.drawn import draw, one_sentence, write
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PHOTOS", "KERAS_HOME")}
@@ -57,13 +59,16 @@ def test_what_a_run_leaves(undisturbed):
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert not (out / "checkpoint.npz").exists()
     about = json.loads((out / "result.json").read_text())
-    command = "--model mobilenetv1 --data photos --alpha 0.25 --size 32 --epochs 4 --seed 0"
+    command = (
+        "--model mobilenetv1 --data photos --alpha 0.25 --size 32 --stride 8 --epochs 4 --seed 0"
+    )
     assert about["command"] == f"python -m mobilenet.train {command}"
     assert about["photos"] == {"train": 114, "val": 30, "test": 36}
     best = rows[about["best_epoch"] - 1]
     assert best["val_loss"] == min(row["val_loss"] for row in rows)
     assert about["val_accuracy"] == best["val_accuracy"]
-    assert f"{about['test_correct']} of 36 right" in said
+    assert f"Test photos, asked once: {about['test_correct']} of 36 right" in said
+    assert f"mirror images: {about['two_views']['correct']} of 36 right" in said
     with Image.open(out / "curves.png") as picture:
         picture.load()
     model, names = classifier.load(out / "model.keras")
@@ -206,6 +211,17 @@ def refused(done: subprocess.CompletedProcess, code: int) -> str:
     return line
 
 
+def test_two_views_are_a_photo_and_its_mirror_image(undisturbed, data):
+    """What the result says of them, by the saved model, photos mirrored beforehand."""
+    out, _, _ = undisturbed
+    about = json.loads((out / "result.json").read_text())
+    model, test = classifier.load(out / "model.keras")[0], datasets.load(str(data), 32, 0)["test"]
+    views = [test.images[:], test.images[:][:, :, ::-1]]
+    p = [probabilities(model(photos.astype(np.float32)).numpy()) for photos in views]
+    right = [(one.argmax(axis=1) == test.labels).sum() for one in (p[0], np.mean(p, axis=0))]
+    assert right == [about["test_correct"], about["two_views"]["correct"]]
+
+
 def test_a_folder_that_holds_a_run_is_left_alone(undisturbed, data):
     """By the command as it is called."""
     out = undisturbed[0]
@@ -224,6 +240,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(undisturbed, data):
         ["--alpha", "wide"],
         ["--size", "100"],
         ["--size", "31"],
+        ["--stride", "5"],
         ["--epochs", "0"],
         ["--epochs", "many"],
         ["--seed", "-1"],
