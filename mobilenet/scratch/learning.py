@@ -22,7 +22,8 @@ SIDE = 0.6  # share of a photo's side that a closer crop has at the least
 
 
 class Recipe(NamedTuple):
-    """What the ablation takes back step by step. rate: the highest; decay: of the weights, which
+    """What the ablation takes back step by step. rate: the highest; at 0.2 CIFAR-10
+    is learned faster, but a hundred photos not at all; decay: of the weights, which
     in Keras does not pass through the momentum, so 5e-3 here is 5e-4 where it does (Keras 3.15.1);
     warm_up: the share of the steps in which the rate rises; bias: BatchNorm's biases learn so many
     times as fast (section 3.4 of the paper takes 64); smoothing: of the labels; shift: by up to
@@ -31,7 +32,7 @@ class Recipe(NamedTuple):
     """
 
     optimizer: str = "sgd"
-    rate: float = 0.2
+    rate: float = 0.05
     decay: float = 5e-3
     warm_up: float = 0.2
     bias: float = 8
