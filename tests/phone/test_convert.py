@@ -49,7 +49,7 @@ def made(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     two, five = draw(25), draw(10, classes=5)
     data = write(folder / "photos", draw(60, classes=3, size=32))
-    plan = ("--model", "mobilenetv1", "--alpha", "0.25", "--size", "32", "--epochs", "30")
+    plan = ("--model", "mobilenetv1", "--alpha", "0.25", "--size", "32", "--epochs", "60")
     assert train.main([*plan, "--data", str(data), "--out", str(folder / "run")]) == 0
     learned = datasets.load(str(data), 32, 0)["train"]
     return {
