@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         usual = (0.5, 32) if data.startswith("cifar10") else (1.0, 160)
         alpha, size = alpha or usual[0], size or usual[1]
         stride = stride or usual_stride(size)
-    if chosen.model == "head" and stride:
+    elif stride:
         parser.error("--stride is for networks from scratch: leave it out with --model head")
     if size and size % 32:
         parser.error(f"--size is {size}: take a multiple of 32")

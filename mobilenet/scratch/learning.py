@@ -12,23 +12,22 @@ from PIL import Image
 
 from mobilenet.networks import mobilenets
 from mobilenet.photos.photos import Photos
+from mobilenet.scratch.plan import SMALL
 from mobilenet.system.engine import keras, tf
 from mobilenet.system.progress import ahead
 
 BATCH = 64
 DROPOUT = 0.1
-SMALL = 64  # px; photos from here on are cropped closer, too
 SIDE = 0.6  # share of a photo's side that a closer crop has at the least
 
 
 class Recipe(NamedTuple):
-    """What the ablation takes back step by step. rate: the highest; at 0.2 CIFAR-10
-    is learned faster, but a hundred photos not at all; decay: of the weights, which
-    in Keras does not pass through the momentum, so 5e-3 here is 5e-4 where it does (Keras 3.15.1);
-    warm_up: the share of the steps in which the rate rises; bias: BatchNorm's biases learn so many
-    times as fast (section 3.4 of the paper takes 64); smoothing: of the labels; shift: by up to
-    size / shift pixels either way; alternating: an epoch mirrors the photos that the one before
-    did not (section 3.6).
+    """What the ablation takes back step by step. rate: the highest; at 0.2 CIFAR-10 is learned
+    faster, but a hundred photos not at all; decay: of the weights, which in Keras does not pass
+    through the momentum, so 5e-3 here is 5e-4 where it does (Keras 3.15.1); warm_up: the share of
+    the steps in which the rate rises; bias: BatchNorm's biases learn so many times as fast (section
+    3.4 of the paper takes 64); smoothing: of the labels; shift: by up to size / shift pixels either
+    way; alternating: an epoch mirrors the photos that the one before did not (section 3.6).
     """
 
     optimizer: str = "sgd"

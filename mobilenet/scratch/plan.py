@@ -6,11 +6,12 @@ from typing import NamedTuple
 MODELS = ("mobilenetv1", "mobilenetv2", "head")
 CHECKPOINT, RESULT = "checkpoint.npz", "result.json"  # of a run that goes on, that has ended
 HISTORY = "history.jsonl"
+SMALL = 64  # px; photos from here on are cropped closer, and have the paper's total stride
 
 
 def usual_stride(size: int) -> int:
     """The total stride for photos of so many pixels: the paper's 32 leaves one position of 32."""
-    return 32 if size >= 64 else 8
+    return 32 if size >= SMALL else 8
 
 
 class Plan(NamedTuple):

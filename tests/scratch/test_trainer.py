@@ -241,6 +241,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(undisturbed, data):
         ["--size", "100"],
         ["--size", "31"],
         ["--stride", "5"],
+        ["--model", "head", "--stride", "8"],
         ["--epochs", "0"],
         ["--epochs", "many"],
         ["--seed", "-1"],
