@@ -4,6 +4,7 @@ Much of it is from Jordan 2024, *94 % on CIFAR-10 in 3.29 Seconds on a Single GP
 2404.00498. docs/from-scratch.md shows what each step is worth.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,20 +19,23 @@ from mobilenet.system.progress import ahead
 
 BATCH = 64
 DROPOUT = 0.1
-SIDE = 0.6  # share of a photo's side that a closer crop has at the least
+WARM_UP = 200  # steps at the least: in fewer, 0.2 breaks a network down on a hundred photos
+AREA = 0.16  # share of a photo that a closer crop shows at the least
+STRETCH = 4 / 3  # its width to its height at the most, and the other way round
+LIGHT = 0.3  # contrast, brightness and saturation differ by up to this share either way
 
 
 class Recipe(NamedTuple):
-    """What the ablation takes back step by step. rate: the highest; at 0.2 CIFAR-10 is learned
-    faster, but a hundred photos not at all; decay: of the weights, which in Keras does not pass
-    through the momentum, so 5e-3 here is 5e-4 where it does (Keras 3.15.1); warm_up: the share of
-    the steps in which the rate rises; bias: BatchNorm's biases learn so many times as fast (section
-    3.4 of the paper takes 64); smoothing: of the labels; shift: by up to size / shift pixels either
-    way; alternating: an epoch mirrors the photos that the one before did not (section 3.6).
+    """What the ablation takes back step by step. rate: the highest; decay: of the weights, which in
+    Keras does not pass through the momentum, so 5e-3 here is 5e-4 where it does (Keras 3.15.1);
+    warm_up: the share of the steps in which the rate rises, WARM_UP steps at the least; bias:
+    BatchNorm's biases learn so many times as fast (section 3.4 of the paper takes 64); smoothing:
+    of the labels; shift: below SMALL pixels by up to size / shift either way; alternating: an epoch
+    mirrors the photos that the one before did not (section 3.6).
     """
 
     optimizer: str = "sgd"
-    rate: float = 0.05
+    rate: float = 0.2
     decay: float = 5e-3
     warm_up: float = 0.2
     bias: float = 8
@@ -52,25 +56,32 @@ def mirrored(count: int, seed: int, epoch: int, alternating: bool = True) -> np.
     return (np.random.default_rng((seed, 0, 1)).random(count) < 0.5) ^ bool(epoch % 2)
 
 
-def augment(
-    photos: np.ndarray, mirror: np.ndarray, pad: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Photos, uint8 (B, S, S, 3), those in mirror (B,) mirrored, all shifted by up to pad pixels,
-    edges mirrored outwards; from SMALL pixels on, a square of them is cut out and scaled back.
+def shifted(photos: np.ndarray, pad: int, rng: np.random.Generator) -> np.ndarray:
+    """Photos, uint8 (B, S, S, 3), each shifted by up to pad pixels either way, edges mirrored
+    outwards.
     """
     size = photos.shape[1]
     wide = np.pad(photos, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    out = np.empty_like(photos)
-    tops, lefts = rng.integers(0, 2 * pad + 1, (2, len(photos)))
-    for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-        crop = wide[i, top : top + size, left : left + size]
-        if size >= SMALL:
-            side = size * rng.uniform(SIDE, 1)
-            x, y = rng.uniform(0, size - side, 2)
-            image = Image.fromarray(crop)
-            box = (x, y, x + side, y + side)
-            crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
-        out[i] = crop[:, ::-1] if mirror[i] else crop
+    places = enumerate(rng.integers(0, 2 * pad + 1, (len(photos), 2)))
+    return np.stack([wide[i, top : top + size, left : left + size] for i, (top, left) in places])
+
+
+def cropped(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of each of the photos, uint8 (B, S, S, 3), scaled to the whole, in another light; the
+    crop is that of Szegedy et al. 2015, arXiv 1409.4842, section 6.
+    """
+    size, out = photos.shape[1], np.empty_like(photos)
+    for i, photo in enumerate(photos):
+        area, stretch = rng.uniform(AREA, 1), STRETCH ** rng.uniform(-1, 1)
+        wide, tall = (size * min(1, math.sqrt(area * s)) for s in (stretch, 1 / stretch))
+        x, y = rng.uniform(0, size - wide), rng.uniform(0, size - tall)
+        box = (x, y, x + wide, y + tall)
+        image = Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box)
+        contrast, brightness, saturation = rng.uniform(1 - LIGHT, 1 + LIGHT, 3)
+        mixed = saturation * np.eye(3) + (1 - saturation) / 3
+        moved = (brightness - contrast) * mixed @ np.mean(image, axis=(0, 1))
+        matrix = np.column_stack([contrast * mixed, moved])
+        out[i] = image.convert("RGB", tuple(matrix.ravel()))
     return out
 
 
@@ -78,16 +89,19 @@ def batches(
     photos: Photos, seed: int, epoch: int, recipe: Recipe = RECIPE
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """An epoch's photos and labels, augmented, in shuffled order, whole batches only; made by a
-    thread while earlier ones are learned.
+    thread while earlier ones are learned. Small photos are shifted, others cropped closer.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(photos))
     mirror = mirrored(len(photos), seed, epoch, recipe.alternating)
-    pad = photos.images.shape[1] // recipe.shift
+    size = photos.images.shape[1]
 
     def make(i: int) -> tuple[np.ndarray, np.ndarray]:
         index = order[i * BATCH : (i + 1) * BATCH]
-        return augment(photos.images[index], mirror[index], pad, rng), photos.labels[index]
+        some = photos.images[index]
+        some = shifted(some, size // recipe.shift, rng) if size < SMALL else cropped(some, rng)
+        some[mirror[index]] = some[mirror[index], :, ::-1]
+        return some, photos.labels[index]
 
     return ahead(make, ((i,) for i in range(steps(photos))))
 
@@ -97,9 +111,10 @@ def steps(photos: Photos) -> int:
     return max(1, len(photos) // BATCH)
 
 
-def rate(done: float, recipe: Recipe = RECIPE) -> float:
-    """The learning rate when this share of all steps is done: a triangle, up and then down to 0."""
-    return recipe.rate * min(done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up))
+def rate(step: int, total: int, recipe: Recipe = RECIPE) -> float:
+    """The learning rate of a step, from 0, of so many: a triangle, up and then down to 0."""
+    rise = max(WARM_UP, recipe.warm_up * total)
+    return recipe.rate * min(step / rise, (1 - step / total) / (1 - recipe.warm_up))
 
 
 def optimizer(network: Any, recipe: Recipe = RECIPE) -> Any:

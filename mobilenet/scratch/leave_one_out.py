@@ -22,7 +22,7 @@ ADAMW = {"optimizer": "adamw", "rate": 2e-3, "decay": 0.05, "bias": 1}
 WAYS = {
     "the recipe": RECIPE,
     "BatchNorm's biases not faster": RECIPE._replace(bias=1),
-    "rate 0.2, not 0.05": RECIPE._replace(rate=0.2),
+    "rate 0.05, not 0.2": RECIPE._replace(rate=0.05),
     "labels smoothed by 0.1, not 0.2": RECIPE._replace(smoothing=0.1),
     "flips at random, not in turn": RECIPE._replace(alternating=False),
     "shifts by up to 4 pixels, not 2": RECIPE._replace(shift=8),

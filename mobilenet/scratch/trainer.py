@@ -104,7 +104,7 @@ def learn(
     checkpoint = out / CHECKPOINT
     history, best = [], network.get_weights()
     if checkpoint.exists():
-        history, best = restore(checkpoint, plan, state, len(best))
+        history, best = restore(checkpoint, plan, recipe, state, len(best))
         write_history(out, history)  # it may have been stopped before that
         print(f"Going on after epoch {len(history)}.", flush=True)
     step, forward = learning.compile_step(network, optimizer, recipe)
@@ -114,8 +114,8 @@ def learn(
         label = f"Epoch {epoch + 1} of {plan.epochs}"
         made = learning.batches(parts["train"], plan.seed, epoch, recipe)
         for i, (photos, labels) in enumerate(progress(made, count, label)):
-            done = (epoch + i / count) / plan.epochs
-            optimizer.learning_rate.assign(learning.rate(done, recipe))
+            rate = learning.rate(epoch * count + i, plan.epochs * count, recipe)
+            optimizer.learning_rate.assign(rate)
             sums = step(photos, labels)
             loss, right, seen = loss + float(sums[0]), right + int(sums[1]), seen + len(labels)
         val_loss, val_accuracy = measure(answers(forward, parts["val"], "Val"), parts["val"])
@@ -133,7 +133,7 @@ def learn(
         )
         if best_epoch(history) == epoch + 1:
             best = network.get_weights()
-        save(checkpoint, plan, state, history, best)
+        save(checkpoint, plan, recipe, state, history, best)
         write_history(out, history)
         lines = [json.dumps(history[-1])]
         if epoch == first and (left := plan.epochs - len(history)):
@@ -259,32 +259,37 @@ def finish(
     print(f"The model is {file}.", flush=True)
 
 
-def save(path: Path, plan: Plan, state: list, history: list[dict], best: list) -> None:
+def save(
+    path: Path, plan: Plan, recipe: Recipe, state: list, history: list[dict], best: list
+) -> None:
     """Write a checkpoint, atomically: the last good one survives whatever happens."""
-    about = json.dumps({"plan": plan._asdict(), "history": history})
+    about = json.dumps({"run": {**plan._asdict(), **recipe._asdict()}, "history": history})
     values = [variable.numpy() for variable in state]
     with replacing(path) as new:
         np.savez(new, np.array(about), *values, *best)
 
 
-def restore(path: Path, plan: Plan, state: list, best: int) -> tuple[list[dict], list]:
+def restore(
+    path: Path, plan: Plan, recipe: Recipe, state: list, best: int
+) -> tuple[list[dict], list]:
     """Put a checkpoint's state back; returns its history and its best weights, `best` arrays.
 
     Raises UserError if it is damaged or of another run.
     """
+    run = {**plan._asdict(), **recipe._asdict()}
+    run = {name: list(value) if isinstance(value, tuple) else value for name, value in run.items()}
     try:
         about, *values = read_arrays(path)
         about = json.loads(str(about))
-        made = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["plan"].items()})
+        made = {name: about["run"][name] for name in run}
         shapes = [tuple(variable.shape) for variable in state]
-        if made == plan and [value.shape for value in values[:-best]] != shapes:
+        if made == run and [value.shape for value in values[:-best]] != shapes:
             raise ValueError
     except DAMAGE as error:
         raise UserError(f"{path} is damaged: delete it and start again.") from error
-    if made != plan:
-        pairs = zip(Plan._fields, made, plan, strict=True)
-        other = [f"{name} {was!r}" for name, was, now in pairs if was != now and name != "files"]
-        other = ", ".join(other or ["other photos"])
+    if made != run:
+        other = [f"{name} {was!r}" for name, was in made.items() if was != run[name]]
+        other = ", ".join(one for one in other if not one.startswith("files ")) or "other photos"
         raise UserError(f"{path} is of another run ({other}): name another folder by --out.")
     for variable, value in zip(state, values, strict=False):
         variable.assign(value)

@@ -1,5 +1,7 @@
 """How a network learns from scratch: views, rate, and what learns faster."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,43 +16,57 @@ SEEDS = st.integers(0, 2**32)
 PAD = 2
 
 
-def augmented(photos: np.ndarray, seed: int) -> np.ndarray:
-    mirror = learning.mirrored(len(photos), seed, 0)
-    return learning.augment(photos, mirror, PAD, np.random.default_rng(seed))
-
-
 @given(seed=SEEDS, size=st.sampled_from([32, 48]))
-def test_augmented_photos_are_the_photos_shifted_or_mirrored(seed, size):
+def test_small_photos_are_shifted(seed, size):
     photos = np.random.default_rng(seed).integers(0, 256, (3, size, size, 3), np.uint8)
-    shown = augmented(photos, seed)
+    shown = learning.shifted(photos, PAD, np.random.default_rng(seed))
     assert shown.shape == photos.shape
     assert shown.dtype == np.uint8
-    inner = size // 2
-    mirror = learning.mirrored(3, seed, 0)
-    for one, other, turned in zip(photos, shown, mirror, strict=True):
-        middle = other[size // 4 : size // 4 + inner, size // 4 : size // 4 + inner]
-        side = one[:, ::-1] if turned else one
-        found = any(
-            np.array_equal(
-                middle,
-                side[size // 4 + i : size // 4 + i + inner, size // 4 + j : size // 4 + j + inner],
-            )
-            for i in range(-PAD, PAD + 1)
-            for j in range(-PAD, PAD + 1)
-        )
-        assert found
-    assert np.array_equal(shown, augmented(photos, seed))
+    inner = slice(PAD, size - PAD)
+    for one, other in zip(photos, shown, strict=True):
+        places = [(i, j) for i in range(2 * PAD + 1) for j in range(2 * PAD + 1)]
+        middles = (one[i : i + size - 2 * PAD, j : j + size - 2 * PAD] for i, j in places)
+        assert any(np.array_equal(other[inner, inner], middle) for middle in middles)
 
 
 @given(seed=SEEDS)
-def test_larger_photos_are_cropped_closer(seed):
-    """A ramp stays a ramp: as steep as before, or up to 1 / SIDE times less, or mirrored."""
-    ramp = np.broadcast_to(np.arange(96)[None, :, None], (4, 96, 96, 3)).astype(np.uint8)
-    middle = augmented(ramp, seed).astype(int)[:, 40:56, 40:56]
-    steep = (middle[:, :, -1] - middle[:, :, 0]) / 15
-    assert (np.abs(steep) <= 1.1).all()
-    assert (np.abs(steep) >= learning.SIDE - 0.1).all()
-    assert (middle == middle[:, :1]).all(), "rows are alike"
+def test_larger_photos_are_cropped_closer_in_another_light(seed):
+    """A gray ramp stays gray and a ramp, from no less steep than the closest crop in the least
+    contrast makes it to the contrast's most.
+    """
+    ramp = np.broadcast_to(np.arange(80, 176)[None, :, None], (4, 96, 96, 3)).astype(np.uint8)
+    shown = learning.cropped(ramp, np.random.default_rng(seed)).astype(int)
+    assert (np.ptp(shown, axis=-1) <= 1).all(), "gray"
+    assert (shown == shown[:, :1]).all(), "rows are alike"
+    steep = (shown[:, 0, 79, 0] - shown[:, 0, 16, 0]) / 63
+    least = (1 - learning.LIGHT) * (learning.AREA / learning.STRETCH) ** 0.5
+    assert (least - 0.04 <= steep).all()
+    assert (steep <= 1 + learning.LIGHT + 0.04).all()
+
+
+@given(seed=SEEDS, level=st.integers(0, 255))
+def test_light_changes_by_as_much_as_is_said(seed, level):
+    shown = learning.cropped(np.full((2, 64, 64, 3), level, np.uint8), np.random.default_rng(seed))
+    assert (np.ptp(shown, axis=(1, 2, 3)) == 0).all(), "one gray"
+    assert (shown >= int(level * (1 - learning.LIGHT))).all()
+    assert (shown <= level * (1 + learning.LIGHT) + 1).all()
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_an_epoch_shows_each_photo_once_half_of_them_mirrored(size):
+    """Photos that are dark on the left: mirrored, they are dark on the right."""
+    count, ramp = 2 * learning.BATCH, np.linspace(40, 200, size).astype(np.uint8)
+    images = np.broadcast_to(ramp[None, None, :, None], (count, size, size, 3))
+    photos = replace(draw(learning.BATCH, size=size), images=images, labels=np.arange(count))
+    epochs = [list(learning.batches(photos, 0, epoch)) for epoch in (0, 1)]
+    turned = []
+    for made in epochs:
+        order = np.concatenate([labels for _, labels in made])
+        assert sorted(order) == list(range(count))
+        shown = np.concatenate([photos for photos, _ in made]).mean(axis=(1, 3))
+        turned.append(dict(zip(order.tolist(), shown[:, 0] > shown[:, -1], strict=True)))
+    assert 0.3 * count < sum(turned[0].values()) < 0.7 * count
+    assert all(turned[0][i] != turned[1][i] for i in range(count))
 
 
 @given(seed=SEEDS, epoch=st.integers(0, 1000))
@@ -62,14 +78,21 @@ def test_two_epochs_show_both_views_of_each_photo(seed, epoch):
 
 
 def test_the_rate_rises_then_falls():
-    rates = [learning.rate(done) for done in np.linspace(0, 1, 101)]
+    rates = [learning.rate(step, 2000) for step in range(2001)]
     top = int(np.argmax(rates))
     assert rates[0] == 0
     assert rates[-1] == pytest.approx(0, abs=1e-9)
     assert max(rates) == pytest.approx(learning.RECIPE.rate)
-    assert top == 100 * learning.RECIPE.warm_up
+    assert top == 2000 * learning.RECIPE.warm_up
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+@given(total=st.integers(1, 10_000), step=st.integers(0, 10_000))
+def test_the_rate_never_rises_faster_than_in_so_many_steps(total, step):
+    """Whatever the number of steps: a short training does not get to the highest rate."""
+    step = min(step, total)
+    assert 0 <= learning.rate(step, total) <= learning.RECIPE.rate * step / learning.WARM_UP
 
 
 def test_biases_of_batchnorm_learn_faster(monkeypatch):

@@ -19,6 +19,7 @@ from mobilenet.inference import classifier
 from mobilenet.networks import mobilenets, pretrained
 from mobilenet.photos import datasets
 from mobilenet.scratch import trainer
+from mobilenet.scratch.learning import RECIPE
 from mobilenet.scratch.plan import Plan
 from mobilenet.system.progress import ahead
 from mobilenet.transfer.metrics import probabilities
@@ -275,29 +276,33 @@ class TestCheckpoints:
     @pytest.fixture
     def saved(self, state, tmp_path):
         path = tmp_path / "checkpoint.npz"
-        trainer.save(path, self.PLAN, state, [{"epoch": 1}], [np.full(3, 7.0)])
+        trainer.save(path, self.PLAN, RECIPE, state, [{"epoch": 1}], [np.full(3, 7.0)])
         return path
 
     def test_what_was_saved_comes_back(self, state, saved):
         state[0].assign(np.zeros(3))
-        history, best = trainer.restore(saved, self.PLAN, state, 1)
+        history, best = trainer.restore(saved, self.PLAN, RECIPE, state, 1)
         assert history == [{"epoch": 1}]
         assert np.array_equal(best[0], np.full(3, 7.0))
         assert np.array_equal(state[0].numpy(), np.arange(3.0))
 
     def test_of_another_run(self, state, saved):
         with pytest.raises(UserError, match=r"another run \(alpha 0\.25\)"):
-            trainer.restore(saved, self.PLAN._replace(alpha=0.5), state, 1)
+            trainer.restore(saved, self.PLAN._replace(alpha=0.5), RECIPE, state, 1)
 
     def test_of_other_photos(self, state, saved):
         with pytest.raises(UserError, match=r"another run \(other photos\)"):
-            trainer.restore(saved, self.PLAN._replace(files=("1", "2", "4")), state, 1)
+            trainer.restore(saved, self.PLAN._replace(files=("1", "2", "4")), RECIPE, state, 1)
+
+    def test_of_another_recipe(self, state, saved):
+        with pytest.raises(UserError, match=r"another run \(rate 0\.2\)"):
+            trainer.restore(saved, self.PLAN, RECIPE._replace(rate=0.1), state, 1)
 
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
     def test_damaged(self, state, saved, share):
         saved.write_bytes(saved.read_bytes()[: int(share * saved.stat().st_size)])
         with pytest.raises(UserError, match="damaged"):
-            trainer.restore(saved, self.PLAN, state, 1)
+            trainer.restore(saved, self.PLAN, RECIPE, state, 1)
         assert np.array_equal(state[1].numpy(), np.ones((2, 2)))
 
     def test_a_full_disk_leaves_the_last_good_one(self, state, saved, monkeypatch):
@@ -308,7 +313,7 @@ class TestCheckpoints:
 
         monkeypatch.setattr(np, "savez", full)
         with pytest.raises(UserError, match="space"):
-            trainer.save(saved, self.PLAN, state, [], [])
+            trainer.save(saved, self.PLAN, RECIPE, state, [], [])
         assert saved.read_bytes() == before
         assert [path.name for path in saved.parent.iterdir()] == ["checkpoint.npz"]
 
