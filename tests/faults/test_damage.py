@@ -14,6 +14,7 @@ from mobilenet import ROOT, UserError, train
 from mobilenet.inference import classifier
 from mobilenet.photos import loading
 from mobilenet.scratch import trainer
+from mobilenet.scratch.learning import RECIPE
 from mobilenet.scratch.plan import Plan
 from mobilenet.system import cache
 from mobilenet.system.files import DAMAGE, alone, read_arrays, replacing
@@ -186,12 +187,12 @@ def test_a_checkpoint_that_is_damaged_is_refused(tmp_path):
     path, best = tmp_path / "checkpoint.npz", np.arange(128.0)
     values = np.arange(3.0), np.ones((2, 2))
     state = [keras.Variable(value) for value in values]
-    trainer.save(path, PLAN, state, [{"epoch": 1}], [best])
+    trainer.save(path, PLAN, RECIPE, state, [{"epoch": 1}], [best])
     whole = path.read_bytes()
     for what, content in damages(whole, 120):
         path.write_bytes(content)
         try:
-            history, (kept_best,) = trainer.restore(path, PLAN, state, 1)
+            history, (kept_best,) = trainer.restore(path, PLAN, RECIPE, state, 1)
         except UserError as error:
             assert one_sentence(error), what
             assert str(path) in str(error)
@@ -202,7 +203,7 @@ def test_a_checkpoint_that_is_damaged_is_refused(tmp_path):
     path.unlink()
     path.mkdir()
     with pytest.raises(UserError, match="damaged: delete it"):
-        trainer.restore(path, PLAN, state, 1)
+        trainer.restore(path, PLAN, RECIPE, state, 1)
 
 
 def test_an_array_that_says_it_is_shorter_is_noticed(tmp_path):

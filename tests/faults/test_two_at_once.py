@@ -16,6 +16,7 @@ from mobilenet import ROOT, UserError
 from mobilenet.inference import classifier
 from mobilenet.photos import corrections, loading
 from mobilenet.scratch import trainer
+from mobilenet.scratch.learning import RECIPE
 from mobilenet.scratch.plan import Plan
 from mobilenet.system import cache
 from mobilenet.transfer import runs
@@ -96,7 +97,7 @@ class Writers:
         classifier.save(self.folder / "model.keras", self.network, ("dark", "light"))
 
     def checkpoint(self):
-        trainer.save(self.folder / "checkpoint.npz", PLAN, [], [], [np.zeros(99)])
+        trainer.save(self.folder / "checkpoint.npz", PLAN, RECIPE, [], [], [np.zeros(99)])
 
     def history(self):
         trainer.write_history(self.folder, [{"epoch": 1, **ROW}, {"epoch": 2, **ROW}])
