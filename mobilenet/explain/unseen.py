@@ -82,8 +82,8 @@ def unseen(known: Known, photos: np.ndarray) -> np.ndarray:
 def told(flags: np.ndarray) -> str:
     """Return the count of flags, bool (N,), with its 95 % interval: "3 of 65 (4.6 %, …)"."""
     result = Result(int(flags.sum()), len(flags))
-    share = 100 * result.correct / result.total
-    return f"{result.correct} of {result.total} ({share:.1f} %, 95 % interval {result.percent()})"
+    share, interval = result.share(), result.percent()
+    return f"{result.correct} of {result.total} ({share}, 95 % interval {interval})"
 
 
 def _nearest(some: np.ndarray, others: np.ndarray, same: float = 0.0) -> np.ndarray:

@@ -36,7 +36,7 @@ def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
                 f"{names[one['model']]}, α {one['alpha']:g}, {one['size']} px",
                 one["weights"],
                 f"{one['photos']['train']:,}",
-                f"{100 * result.correct / result.total:.1f} % ({result.percent()})",
+                f"{result.share()} ({result.percent()})",
                 f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s",
             )
         )

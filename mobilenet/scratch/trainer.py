@@ -259,11 +259,16 @@ def finish(
     print(f"The model is {file}.", flush=True)
 
 
+def _run(plan: Plan, recipe: Recipe) -> dict[str, Any]:
+    """What makes two runs the same run, by name, as JSON gives it back."""
+    return json.loads(json.dumps({**plan._asdict(), **recipe._asdict()}))
+
+
 def save(
     path: Path, plan: Plan, recipe: Recipe, state: list, history: list[dict], best: list
 ) -> None:
     """Write a checkpoint, atomically: the last good one survives whatever happens."""
-    about = json.dumps({"run": {**plan._asdict(), **recipe._asdict()}, "history": history})
+    about = json.dumps({"run": _run(plan, recipe), "history": history})
     values = [variable.numpy() for variable in state]
     with replacing(path) as new:
         np.savez(new, np.array(about), *values, *best)
@@ -276,8 +281,7 @@ def restore(
 
     Raises UserError if it is damaged or of another run.
     """
-    run = {**plan._asdict(), **recipe._asdict()}
-    run = {name: list(value) if isinstance(value, tuple) else value for name, value in run.items()}
+    run = _run(plan, recipe)
     try:
         about, *values = read_arrays(path)
         about = json.loads(str(about))
@@ -288,8 +292,8 @@ def restore(
     except DAMAGE as error:
         raise UserError(f"{path} is damaged: delete it and start again.") from error
     if made != run:
-        other = [f"{name} {was!r}" for name, was in made.items() if was != run[name]]
-        other = ", ".join(one for one in other if not one.startswith("files ")) or "other photos"
+        changed = [name for name in run if made[name] != run[name] and name != "files"]
+        other = ", ".join(f"{name} {made[name]!r}" for name in changed) or "other photos"
         raise UserError(f"{path} is of another run ({other}): name another folder by --out.")
     for variable, value in zip(state, values, strict=False):
         variable.assign(value)

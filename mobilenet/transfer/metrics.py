@@ -92,16 +92,18 @@ class Result:
             "interval": interval,
         }
 
+    def share(self) -> str:
+        """The share that is right, in words: "96.0 %"."""
+        return f"{100 * self.correct / self.total:.1f} %"
+
     def percent(self) -> str:
         """The interval in words: "89.5 to 98.9 %"."""
         low, high = (100 * share for share in self.interval)
         return f"{low:.1f} to {high:.1f} %"
 
     def __str__(self) -> str:
-        share = 100 * self.correct / self.total
-        return (
-            f"{self.correct} of {self.total} right ({share:.1f} %, 95 % interval {self.percent()})"
-        )
+        share, interval = self.share(), self.percent()
+        return f"{self.correct} of {self.total} right ({share}, 95 % interval {interval})"
 
 
 def count_right(p: np.ndarray, labels: np.ndarray) -> Result:
