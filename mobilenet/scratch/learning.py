@@ -13,7 +13,7 @@ from PIL import Image
 
 from mobilenet.networks import mobilenets
 from mobilenet.photos.photos import Photos
-from mobilenet.scratch.plan import SMALL
+from mobilenet.scratch.plan import SMALL, Plan, usual_stride
 from mobilenet.system.engine import keras, tf
 from mobilenet.system.progress import ahead
 
@@ -31,7 +31,8 @@ class Recipe(NamedTuple):
     warm_up: the share of the steps in which the rate rises, WARM_UP steps at the least; bias:
     BatchNorm's biases learn so many times as fast (section 3.4 of the paper takes 64); smoothing:
     of the labels; shift: below SMALL pixels by up to size / shift either way; alternating: an epoch
-    mirrors the photos that the one before did not (section 3.6).
+    mirrors the photos that the one before did not (section 3.6); small: the share of the epochs, the
+    first, that see photos of less than SMALL pixels at three quarters of their size.
     """
 
     optimizer: str = "sgd"
@@ -42,6 +43,7 @@ class Recipe(NamedTuple):
     smoothing: float = 0.2
     shift: int = 16
     alternating: bool = True
+    small: float = 0.7
 
 
 RECIPE = Recipe()
@@ -85,11 +87,26 @@ def cropped(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
+def sizes(plan: Plan, recipe: Recipe = RECIPE) -> list[int]:
+    """The side of the photos in each epoch, in pixels: a multiple of the total stride."""
+    stride = plan.stride or usual_stride(plan.size)
+    small = 3 * plan.size // 4 // stride * stride if plan.size < SMALL else 0
+    count = int(recipe.small * plan.epochs) if small else 0
+    return [small] * count + [plan.size] * (plan.epochs - count)
+
+
+def resized(photos: np.ndarray, size: int) -> np.ndarray:
+    """Photos, uint8 (B, S, S, 3), of so many pixels a side: each is the mean of what it covers."""
+    box = Image.Resampling.BOX
+    return np.stack([Image.fromarray(photo).resize((size, size), box) for photo in photos])
+
+
 def batches(
-    photos: Photos, seed: int, epoch: int, recipe: Recipe = RECIPE
+    photos: Photos, seed: int, epoch: int, side: int, recipe: Recipe = RECIPE
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """An epoch's photos and labels, augmented, in shuffled order, whole batches only; made by a
-    thread while earlier ones are learned. Small photos are shifted, others cropped closer.
+    """An epoch's photos and labels, augmented, in shuffled order, whole batches only, of `side`
+    pixels; made by a thread while earlier ones are learned. Small photos are shifted, others
+    cropped closer.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(photos))
@@ -101,6 +118,7 @@ def batches(
         some = photos.images[index]
         some = shifted(some, size // recipe.shift, rng) if size < SMALL else cropped(some, rng)
         some[mirror[index]] = some[mirror[index], :, ::-1]
+        some = some if side == size else resized(some, side)
         return some, photos.labels[index]
 
     return ahead(make, ((i,) for i in range(steps(photos))))

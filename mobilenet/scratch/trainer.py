@@ -96,9 +96,11 @@ def learn(
     photos → logits; and the history, a row an epoch. The test photos are not looked at.
     """
     count = learning.steps(parts["train"])
+    sizes = learning.sizes(plan, recipe)
     plain = build(plan)
     set_momentum(plain, count * plan.epochs)
-    network = training.with_batchnorm(plain, FusedBatchNorm)
+    any_size = keras.Input((None, None, 3), name="photo")
+    network = training.with_batchnorm(plain, FusedBatchNorm, any_size)
     optimizer = learning.optimizer(network, recipe)
     state = [*network.variables, *optimizer.variables]
     checkpoint = out / CHECKPOINT
@@ -112,7 +114,7 @@ def learn(
     for epoch in range(first, plan.epochs):
         start, loss, right, seen = time.monotonic(), 0.0, 0, 0
         label = f"Epoch {epoch + 1} of {plan.epochs}"
-        made = learning.batches(parts["train"], plan.seed, epoch, recipe)
+        made = learning.batches(parts["train"], plan.seed, epoch, sizes[epoch], recipe)
         for i, (photos, labels) in enumerate(progress(made, count, label)):
             rate = learning.rate(epoch * count + i, plan.epochs * count, recipe)
             optimizer.learning_rate.assign(rate)
@@ -136,8 +138,8 @@ def learn(
         save(checkpoint, plan, recipe, state, history, best)
         write_history(out, history)
         lines = [json.dumps(history[-1])]
-        if epoch == first and (left := plan.epochs - len(history)):
-            lines.append(time_left(left, history[-1]["seconds"]))
+        if epoch == first and (left := sizes[epoch + 1 :]):
+            lines.append(time_left(left, sizes[epoch], history[-1]["seconds"]))
         print(*lines, sep="\n", flush=True)
     for one in (network, plain):
         one.set_weights(best)
@@ -190,11 +192,13 @@ def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) ->
     return 0
 
 
-def time_left(epochs: int, seconds: float) -> str:
-    """A line that says how long so many epochs take, each so many seconds."""
-    minutes = round(epochs * seconds / 60)
+def time_left(sizes: list[int], size: int, seconds: float) -> str:
+    """A line that says how long epochs with photos of these sizes take, if one took so many
+    seconds: as many times as long as there are pixels.
+    """
+    minutes = round(sum((s / size) ** 2 for s in sizes) * seconds / 60)
     time = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
-    return f"Epochs left: {epochs}, about {time}."
+    return f"Epochs left: {len(sizes)}, about {time}."
 
 
 def best_epoch(history: list[dict]) -> int:

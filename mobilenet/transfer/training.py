@@ -76,10 +76,11 @@ def build_top(backbone: Backbone, cut: str, head: Any, dropout: float | None = N
     return keras.Model(inputs, outputs, name="top")
 
 
-def with_batchnorm(model: Any, kind: Any) -> Any:
+def with_batchnorm(model: Any, kind: Any, inputs: Any = None) -> Any:
     """A copy of a network that trains its BatchNorm, too: layers of this kind with its weights.
 
-    kind: keras.layers.BatchNormalization, or a class made of it, as StoredStatistics.
+    kind: keras.layers.BatchNormalization, or a class made of it, as StoredStatistics. inputs: a
+    keras.Input in place of the network's own.
     """
 
     def renew(layer):
@@ -89,7 +90,7 @@ def with_batchnorm(model: Any, kind: Any) -> Any:
             kind.from_config(config | {"trainable": True}) if is_norm else layer.from_config(config)
         )
 
-    copy = keras.models.clone_model(model, clone_function=renew)
+    copy = keras.models.clone_model(model, inputs, clone_function=renew)
     copy.set_weights(model.get_weights())
     return copy
 

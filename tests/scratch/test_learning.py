@@ -58,7 +58,7 @@ def test_an_epoch_shows_each_photo_once_half_of_them_mirrored(size):
     count, ramp = 2 * learning.BATCH, np.linspace(40, 200, size).astype(np.uint8)
     images = np.broadcast_to(ramp[None, None, :, None], (count, size, size, 3))
     photos = replace(draw(learning.BATCH, size=size), images=images, labels=np.arange(count))
-    epochs = [list(learning.batches(photos, 0, epoch)) for epoch in (0, 1)]
+    epochs = [list(learning.batches(photos, 0, epoch, size)) for epoch in (0, 1)]
     turned = []
     for made in epochs:
         order = np.concatenate([labels for _, labels in made])

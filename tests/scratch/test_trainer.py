@@ -143,9 +143,10 @@ def killed(data, tmp_path_factory):
 
 
 def test_time_left():
-    assert trainer.time_left(39, 144.2) == "Epochs left: 39, about 1 h 34 min."
-    assert trainer.time_left(25, 144.2) == "Epochs left: 25, about 1 h 0 min."
-    assert trainer.time_left(1, 2.0) == "Epochs left: 1, about 1 min."
+    assert trainer.time_left([32] * 39, 32, 144.2) == "Epochs left: 39, about 1 h 34 min."
+    assert trainer.time_left([32] * 25, 32, 144.2) == "Epochs left: 25, about 1 h 0 min."
+    assert trainer.time_left([32], 32, 2.0) == "Epochs left: 1, about 1 min."
+    assert trainer.time_left([16] * 9 + [32] * 10, 16, 60) == "Epochs left: 19, about 49 min."
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
