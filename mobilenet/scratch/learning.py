@@ -31,8 +31,8 @@ class Recipe(NamedTuple):
     warm_up: the share of the steps in which the rate rises, WARM_UP steps at the least; bias:
     BatchNorm's biases learn so many times as fast (section 3.4 of the paper takes 64); smoothing:
     of the labels; shift: below SMALL pixels by up to size / shift either way; alternating: an epoch
-    mirrors the photos that the one before did not (section 3.6); small: the share of the epochs, the
-    first, that see photos of less than SMALL pixels at three quarters of their size.
+    mirrors the photos that the one before did not (section 3.6); small: the share of the epochs,
+    the first ones, that see photos of less than SMALL pixels at three quarters of their size.
     """
 
     optimizer: str = "sgd"
@@ -88,7 +88,9 @@ def cropped(photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def sizes(plan: Plan, recipe: Recipe = RECIPE) -> list[int]:
-    """The side of the photos in each epoch, in pixels: a multiple of the total stride."""
+    """The side of the photos in each epoch, in pixels, a multiple of the total stride: smaller
+    photos cost less, and the last epochs get the network used to the size that it will see.
+    """
     stride = plan.stride or usual_stride(plan.size)
     small = 3 * plan.size // 4 // stride * stride if plan.size < SMALL else 0
     count = int(recipe.small * plan.epochs) if small else 0
@@ -96,7 +98,9 @@ def sizes(plan: Plan, recipe: Recipe = RECIPE) -> list[int]:
 
 
 def resized(photos: np.ndarray, size: int) -> np.ndarray:
-    """Photos, uint8 (B, S, S, 3), of so many pixels a side: each is the mean of what it covers."""
+    """Photos, uint8 (B, S, S, 3), of so many pixels a side: each is the mean of those that have
+    their centres in it.
+    """
     box = Image.Resampling.BOX
     return np.stack([Image.fromarray(photo).resize((size, size), box) for photo in photos])
 

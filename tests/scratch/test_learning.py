@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mobilenet.networks import mobilenets
 from mobilenet.scratch import learning
+from mobilenet.scratch.plan import Plan
 from mobilenet.system.engine import keras
 from tests.helpers.drawn import draw
 
@@ -58,15 +59,52 @@ def test_an_epoch_shows_each_photo_once_half_of_them_mirrored(size):
     count, ramp = 2 * learning.BATCH, np.linspace(40, 200, size).astype(np.uint8)
     images = np.broadcast_to(ramp[None, None, :, None], (count, size, size, 3))
     photos = replace(draw(learning.BATCH, size=size), images=images, labels=np.arange(count))
-    epochs = [list(learning.batches(photos, 0, epoch, size)) for epoch in (0, 1)]
+    side = size * 3 // 4
+    epochs = [list(learning.batches(photos, 0, epoch, side)) for epoch in (0, 1)]
     turned = []
     for made in epochs:
         order = np.concatenate([labels for _, labels in made])
         assert sorted(order) == list(range(count))
-        shown = np.concatenate([photos for photos, _ in made]).mean(axis=(1, 3))
+        shown = np.concatenate([photos for photos, _ in made])
+        assert shown.shape == (count, side, side, 3)
+        shown = shown.mean(axis=(1, 3))
         turned.append(dict(zip(order.tolist(), shown[:, 0] > shown[:, -1], strict=True)))
     assert 0.3 * count < sum(turned[0].values()) < 0.7 * count
     assert all(turned[0][i] != turned[1][i] for i in range(count))
+
+
+@given(
+    size=st.integers(1, 7).map(lambda n: 32 * n),
+    stride=st.sampled_from([2, 4, 8, 16, 32]),
+    epochs=st.integers(1, 60),
+)
+def test_sizes_grow_to_the_whole_photo(size, stride, epochs):
+    plan = Plan("mobilenetv1", 0.5, size, epochs, "data", 0, stride=stride)
+    sizes = learning.sizes(plan)
+    assert len(sizes) == epochs
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == size, "the network ends with what it will see"
+    assert all(side % stride == 0 < side for side in sizes)
+    smaller = size == 32 and stride < 32
+    assert sum(side < size for side in sizes) == smaller * int(0.7 * epochs)
+
+
+def test_sizes_of_cifar10():
+    plan = Plan("mobilenetv1", 0.5, 32, 10, "cifar10", 0)
+    assert learning.sizes(plan) == [24] * 7 + [32] * 3
+    assert learning.sizes(plan, learning.RECIPE._replace(small=0)) == [32] * 10
+    assert learning.sizes(plan._replace(stride=16)) == [16] * 7 + [32] * 3
+
+
+@given(seed=SEEDS)
+def test_a_pixel_of_a_smaller_photo_is_a_mean(seed):
+    photos = np.random.default_rng(seed).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    means = photos.reshape(3, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(learning.resized(photos, 16) - means).max() <= 1, "rounded along both sides"
+    shown = learning.resized(photos, 24)
+    assert (shown[:, ::3, ::3] == photos[:, ::4, ::4]).all(), "of four, the outer ones stay"
+    middle = photos[:, ::4, 1::4] / 2 + photos[:, ::4, 2::4] / 2
+    assert np.abs(shown[:, ::3, 1::3] - middle).max() <= 0.5
 
 
 @given(seed=SEEDS, epoch=st.integers(0, 1000))
