@@ -61,8 +61,8 @@ TELL = {
         "unseen": "f'{unseen.told(distance > known.limit)} test photos are marked.'",
     },
     "06_from_scratch": {
-        "scratch_curves": "'; '.join(f'{name} {result}' for name, result in scratch.items()) + '.'",
-        "staircase": "f'random features {frozen[\"random weights\"]}, pretrained {tuned}.'",
+        "scratch_curves": "f'which side is up {sides}; which class {scratch[\"from scratch\"]}.'",
+        "staircase": "'random features {}, pretrained {}.'.format(*control.values(), tuned)",
         "accuracy_by_count": "f'with {counts[0]} photos pretrained features reach '"
         'f\'{ways["pretrained"][0]}, random ones with all {ways["random weights"][-1]}.\'',
     },
@@ -79,8 +79,8 @@ FIGURES = {
     "rates": "utils.loss_by_rate_plot(RATES, after, ways['before fine-tuning'][0])",
     "reliability": "utils.reliability_plot(p_folds, photos.labels)",
     "scratch_curves": "utils.ways_plot(histories)",
-    "staircase": "utils.staircase_plot([control, scratch, pretrained], baseline)",
-    "accuracy_by_count": "utils.accuracy_by_count_plot(counts, ways, baseline, alone)",
+    "staircase": "utils.staircase_plot(groups, baseline)",
+    "accuracy_by_count": "utils.accuracy_by_count_plot(counts, ways, baseline, scratch)",
     "collapse": "utils.bits_plot(errors, right, len(val), marks)",
     "phone_poster": "utils.size_time_plot(dots)",
 }
@@ -140,7 +140,7 @@ def box(key: str, results: dict) -> str:
     """A box in Markdown, between its two marks."""
     told = results["boxes"][key].strip()
     apart = "\n\n" if told.startswith("|") else " "  # a table begins a paragraph
-    body = f"**{results['title']}** ({results['date']}):{apart}{told}"
+    body = f"**{results['title']}** ({results['made'][key]['date']}):{apart}{told}"
     lines = [f"<!-- real: {key} -->", *(f"> {line}".rstrip() for line in body.splitlines())]
     if key in results["pictures"]:
         lines += [">", f"> ![{results['pictures'][key]}](../images/real_{key}.png)"]
@@ -157,10 +157,10 @@ def work(names: list[str]) -> int:
     for name in ("PHOTOS", "KERAS_HOME"):  # kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = str(from_root(os.environ[name]))
-    results = {"boxes": {}, "pictures": {}}
+    results = {"boxes": {}, "pictures": {}, "made": {}}
     if names and FILE.is_file():
         results = json.loads(FILE.read_text(encoding="utf-8"))
-    results |= {"date": date.today().isoformat(), "machine": measuring.machine()}
+    made = {"date": date.today().isoformat(), "machine": measuring.machine()}
     results["title"] = "With the 327 real photos and ImageNet's weights"
     with tempfile.TemporaryDirectory() as place:
         os.environ["MOBILENET_LOG"] = f"{place}/log"
@@ -176,7 +176,9 @@ def work(names: list[str]) -> int:
             copy = out / path.name
             nbformat.write(notebook, copy)
             run.execute(copy, run.HERE, lambda k, n: None)
-            results["boxes"] |= json.loads((out / "told.json").read_text(encoding="utf-8"))
+            told = json.loads((out / "told.json").read_text(encoding="utf-8"))
+            results["boxes"] |= told
+            results["made"] |= dict.fromkeys(told, made)
             for key in figures:
                 (ROOT / "images" / f"real_{key}.png").write_bytes((out / f"{key}.png").read_bytes())
                 results["pictures"][key] = (out / f"{key}.txt").read_text(encoding="utf-8")

@@ -128,13 +128,17 @@ def runs_plot(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Return accuracy by epoch of runs of `mobilenet.train`, side by side: validation solid,
     training dashed.
 
-    runs: name → the lines of its history.jsonl.
+    runs: name, of one line or more → the lines of its history.jsonl.
     """
-    alt = f"Accuracy by epoch on validation and training photos of {', '.join(runs)}."
-    figure, all_axes = new_figure(
-        min(4.2 * len(runs), WIDEST), 3.6, alt, 1, len(runs), squeeze=False
-    )
-    for axes, (name, rows) in zip(all_axes[0], runs.items(), strict=True):
+    told = "; ".join(name.replace("\n", ", ") for name in runs)
+    alt = f"Accuracy by epoch on validation and training photos of {told}."
+    columns = min(3, len(runs))
+    down = -(-len(runs) // columns)
+    size = min(4.2 * columns, WIDEST), 0.6 + 3 * down
+    figure, all_axes = new_figure(*size, alt, down, columns, squeeze=False)
+    for axes in all_axes.flat[len(runs) :]:
+        axes.remove()
+    for axes, (name, rows) in zip(all_axes.flat, runs.items(), strict=False):
         epochs = [row["epoch"] for row in rows]
         axes.plot(epochs, [row["accuracy"] for row in rows], "--", color=GREY, label="training")
         axes.plot(epochs, [row["val_accuracy"] for row in rows], color="black", label="validation")
@@ -145,5 +149,6 @@ def runs_plot(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=10, loc="lower right")
-    all_axes[0][0].set_ylabel("accuracy")
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel("accuracy")
     return figure

@@ -20,11 +20,28 @@ def kept_runs() -> dict[str, tuple[dict[str, Any], list[dict[str, float]]]]:
     return found
 
 
+def kept_curves(runs: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, Any]:
+    """Return the histories of what `kept_runs` found, those from scratch, by the two lines that
+    stand above a run's curves.
+    """
+    return {
+        f"{about['data'].split('.')[0]}, {about['photos']['train']:,} photos\n"
+        f"{network_name(about)}": history
+        for about, history in runs.values()
+        if about["weights"] == "random"
+    }
+
+
+def network_name(about: dict[str, Any]) -> str:
+    """Return what a run trained, as text: the network, its width α and the photos' side."""
+    names = dict(zip(MODELS, ("MobileNetV1", "MobileNetV2", "head on MobileNetV2"), strict=True))
+    return f"{names[about['model']]}, α {about['alpha']:g}, {about['size']} px"
+
+
 def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
     """Return the header and the rows, of text, of a table of what `kept_runs` found: those from
     scratch first, the most training photos first.
     """
-    names = dict(zip(MODELS, ("MobileNetV1", "MobileNetV2", "head on MobileNetV2"), strict=True))
     abouts = [about for about, _ in runs.values()]
     rows = []
     for one in sorted(abouts, key=lambda one: (one["model"] == "head", -one["photos"]["train"])):
@@ -33,7 +50,7 @@ def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
         rows.append(
             (
                 f"{one['data'].split('.')[0]}, {len(one['classes'])} classes",
-                f"{names[one['model']]}, α {one['alpha']:g}, {one['size']} px",
+                network_name(one),
                 one["weights"],
                 f"{one['photos']['train']:,}",
                 f"{result.share()} ({result.percent()})",

@@ -44,13 +44,15 @@ def run(epochs):
 
 FIGURES = {
     "ways_plot": lambda: utils.ways_plot(
-        {"from scratch": fitted(60), "from scratch, + augmentation": fitted(60)}
+        {"which side is up": fitted(60), "which class": fitted(60)}
     ),
     "ways_plot, one epoch": lambda: utils.ways_plot({"from scratch": fitted(1)}),
     "staircase_plot": lambda: staircase(1, 2, 3),
     "staircase_plot of one": lambda: staircase(1),
     "accuracy_by_count_plot": lambda: by_count(),
-    "runs_plot": lambda: utils.runs_plot({f"mobilenetv1, data {i}": run(9) for i in range(3)}),
+    "runs_plot": lambda: utils.runs_plot(
+        {f"data {i}, 45,000 photos\nMobileNetV1, α 0.75, 32 px": run(9) for i in range(5)}
+    ),
     "runs_plot, one epoch": lambda: utils.runs_plot({"mobilenetv2, cifar10": run(1)}),
 }
 
@@ -109,4 +111,5 @@ def test_the_table_of_runs_holds_what_they_say():
         assert f"{about['photos']['train']:,}" in text
         said = str(Result(about["test_correct"], about["test_total"]))
         assert re.search(r"[\d.]+ %", said)[0] in text, "rounded as everywhere"
+    assert len(kept_runs.kept_curves(runs)) == sum(row[2] == "random" for row in rows)
     assert [row[2] for row in rows] == sorted((row[2] for row in rows), reverse=True)
