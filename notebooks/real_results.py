@@ -139,8 +139,9 @@ def filled(source: str, results: dict) -> str:
 def box(key: str, results: dict) -> str:
     """A box in Markdown, between its two marks."""
     told = results["boxes"][key].strip()
+    made = next(results["made"][name] for name, tell in TELL.items() if key in tell)
     apart = "\n\n" if told.startswith("|") else " "  # a table begins a paragraph
-    body = f"**{results['title']}** ({results['made'][key]['date']}):{apart}{told}"
+    body = f"**{results['title']}** ({made['date']}):{apart}{told}"
     lines = [f"<!-- real: {key} -->", *(f"> {line}".rstrip() for line in body.splitlines())]
     if key in results["pictures"]:
         lines += [">", f"> ![{results['pictures'][key]}](../images/real_{key}.png)"]
@@ -176,9 +177,8 @@ def work(names: list[str]) -> int:
             copy = out / path.name
             nbformat.write(notebook, copy)
             run.execute(copy, run.HERE, lambda k, n: None)
-            told = json.loads((out / "told.json").read_text(encoding="utf-8"))
-            results["boxes"] |= told
-            results["made"] |= dict.fromkeys(told, made)
+            results["boxes"] |= json.loads((out / "told.json").read_text(encoding="utf-8"))
+            results["made"][name] = made
             for key in figures:
                 (ROOT / "images" / f"real_{key}.png").write_bytes((out / f"{key}.png").read_bytes())
                 results["pictures"][key] = (out / f"{key}.txt").read_text(encoding="utf-8")
