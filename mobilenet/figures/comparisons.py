@@ -144,7 +144,7 @@ def runs_plot(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         axes.plot(epochs, [row["val_accuracy"] for row in rows], color="black", label="validation")
         axes.set_title(name, fontsize=11)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
         axes.grid(alpha=0.3)

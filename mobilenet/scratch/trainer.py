@@ -98,6 +98,7 @@ def learn(
     count = learning.steps(parts["train"])
     sizes = learning.sizes(plan, recipe)
     plain = build(plan)
+    learning.raise_centres(plain, recipe)
     set_momentum(plain, count * plan.epochs)
     any_size = keras.Input((None, None, 3), name="photo")
     network = training.with_batchnorm(plain, FusedBatchNorm, any_size)
