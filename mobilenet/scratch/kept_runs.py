@@ -11,13 +11,21 @@ KEPT = Path(__file__).parent / "results"  # the runs in git
 
 
 def kept_runs() -> dict[str, tuple[dict[str, Any], list[dict[str, float]]]]:
-    """Return the runs in git by name: what result.json holds, and the lines of history.jsonl."""
+    """Return the runs in git by name: what result.json holds, and the lines of history.jsonl.
+
+    Those from scratch come first, the most training photos first.
+    """
     found = {}
     for folder in sorted(KEPT.glob("*/")):
         lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
         about = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         found[folder.name] = about, [json.loads(line) for line in lines]
-    return found
+
+    def place(name: str) -> tuple[bool, int]:
+        about, _ = found[name]
+        return about["model"] == "head", -about["photos"]["train"]
+
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 def kept_curves(runs: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, Any]:
@@ -39,12 +47,9 @@ def network_name(about: dict[str, Any]) -> str:
 
 
 def kept_table(runs: dict[str, tuple[dict[str, Any], Any]]) -> tuple[Any, list]:
-    """Return the header and the rows, of text, of a table of what `kept_runs` found: those from
-    scratch first, the most training photos first.
-    """
-    abouts = [about for about, _ in runs.values()]
+    """Return the header and the rows, of text, of a table of what `kept_runs` found."""
     rows = []
-    for one in sorted(abouts, key=lambda one: (one["model"] == "head", -one["photos"]["train"])):
+    for one, _ in runs.values():
         result = Result(one["test_correct"], one["test_total"])
         seconds = one["seconds"]
         rows.append(

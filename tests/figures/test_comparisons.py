@@ -111,5 +111,7 @@ def test_the_table_of_runs_holds_what_they_say():
         assert f"{about['photos']['train']:,}" in text
         said = str(Result(about["test_correct"], about["test_total"]))
         assert re.search(r"[\d.]+ %", said)[0] in text, "rounded as everywhere"
-    assert len(kept_runs.kept_curves(runs)) == sum(row[2] == "random" for row in rows)
+    random = [row for row in rows if row[2] == "random"]
+    for row, name in zip(random, kept_runs.kept_curves(runs), strict=True):
+        assert name.splitlines()[1] == row[1], "the picture in the order of the table"
     assert [row[2] for row in rows] == sorted((row[2] for row in rows), reverse=True)
