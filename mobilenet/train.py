@@ -65,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(plan: Plan, data: str, out: Path, resume: bool) -> int:
-    """Load, then train. Raises UserError if out holds a run, unless it is to be gone on with, or
-    another process is at work there.
+    """Load and train; returns the exit code, 0. Raises UserError if out holds a run, unless it is
+    to be gone on with, or another process is at work there.
     """
     with alone(out, wait=False) as free:
         if not free:
@@ -81,10 +81,12 @@ def work(plan: Plan, data: str, out: Path, resume: bool) -> int:
 def _work(plan: Plan, data: str, out: Path, resume: bool) -> int:
     if (out / RESULT).exists():
         raise UserError(f"{out} holds a finished run: name another folder by --out.")
-    if (out / CHECKPOINT).exists() and (not resume or plan.model == "head"):
+    if (out / CHECKPOINT).exists() and plan.model == "head":
+        raise UserError(f"{out} holds a run from scratch: name another folder by --out.")
+    if (out / CHECKPOINT).exists() and not resume:
         raise UserError(f"{out} holds a run: add --resume, or name another folder by --out.")
     from mobilenet.networks import backbone
-    from mobilenet.scratch import trainer  # TensorFlow, which takes seconds
+    from mobilenet.scratch import learning, trainer  # TensorFlow, which takes seconds
 
     network = backbone.load(plan.alpha, plan.size) if plan.model == "head" else None
     if network:
@@ -94,9 +96,13 @@ def _work(plan: Plan, data: str, out: Path, resume: bool) -> int:
     some = [parts[part] for part in datasets.SPLITS]
     files = tuple(f"{datasets.fingerprint(p)}-{cache.digest(p.images)[:12]}" for p in some)
     plan = plan._replace(classes=parts["train"].class_names, files=files)
-    print(datasets.describe(parts), flush=True)
+    said = [datasets.describe(parts)]
     if network:
+        print(*said, flush=True)
         return trainer.train_head(plan, network, parts, out)
+    if few := learning.too_few(learning.steps(parts["train"]) * plan.epochs):
+        said.append(few)
+    print(*said, sep="\n", flush=True)
     return trainer.train(plan, parts, out)
 
 

@@ -62,7 +62,8 @@ TELL = {
     },
     "06_from_scratch": {
         "scratch_curves": "f'which side is up {sides}; which class {scratch[\"from scratch\"]}.'",
-        "staircase": "'random features {}, pretrained {}.'.format(*control.values(), tuned)",
+        "staircase": "'random features {}, pretrained {}.'.format(*control.values(), "
+        "frozen['pretrained, frozen'])",
         "accuracy_by_count": "f'with {counts[0]} photos pretrained features reach '"
         'f\'{ways["pretrained"][0]}, random ones with all {ways["random weights"][-1]}.\'',
     },

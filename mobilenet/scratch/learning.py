@@ -27,10 +27,10 @@ LIGHT = 0.3  # contrast, brightness and saturation differ by up to this share ei
 
 class Recipe(NamedTuple):
     """What the ablation takes back step by step. rate: the highest; decay: of the weights, which in
-    Keras does not pass through the momentum, so 2e-3 here is 2e-4 where it does (Keras 3.15.1);
+    Keras does not pass through the momentum, so 2e-3 here is 2e-4 in PyTorch (Keras 3.15.1);
     warm_up: the share of the steps in which the rate rises, WARM_UP steps at the least; bias:
     BatchNorm's biases learn so many times as fast (section 3.4 of the paper takes 64); smoothing:
-    of the labels; shift: below SMALL pixels by up to size / shift either way; alternating: an epoch
+    of the labels; shift: photos below SMALL pixels, by up to so many pixels; alternating: an epoch
     mirrors the photos that the one before did not (section 3.6); small: the share of the epochs,
     the first ones, that see photos of less than SMALL pixels at three quarters of their size;
     centre: depthwise kernels start so many of their standard deviations higher in the middle.
@@ -42,7 +42,7 @@ class Recipe(NamedTuple):
     warm_up: float = 0.2
     bias: float = 8
     smoothing: float = 0.2
-    shift: int = 16
+    shift: int = 2
     alternating: bool = True
     small: float = 0.5
     centre: float = 2
@@ -110,9 +110,10 @@ def resized(photos: np.ndarray, size: int) -> np.ndarray:
 def batches(
     photos: Photos, seed: int, epoch: int, side: int, recipe: Recipe = RECIPE
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """An epoch's photos and labels, augmented, in shuffled order, whole batches only, of `side`
-    pixels; made by a thread while earlier ones are learned. Small photos are shifted, others
-    cropped closer.
+    """An epoch's batches in shuffled order: photos, uint8 (B, side, side, 3), and their labels,
+    int64 (B,). B is BATCH, or all photos where there are fewer; a smaller last batch is left out.
+    A thread makes them while earlier ones are learned. Small photos are shifted, others cropped
+    closer.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(photos))
@@ -122,7 +123,7 @@ def batches(
     def make(i: int) -> tuple[np.ndarray, np.ndarray]:
         index = order[i * BATCH : (i + 1) * BATCH]
         some = photos.images[index]
-        some = shifted(some, size // recipe.shift, rng) if size < SMALL else cropped(some, rng)
+        some = shifted(some, recipe.shift, rng) if size < SMALL else cropped(some, rng)
         some[mirror[index]] = some[mirror[index], :, ::-1]
         some = some if side == size else resized(some, side)
         return some, photos.labels[index]
@@ -135,8 +136,24 @@ def steps(photos: Photos) -> int:
     return max(1, len(photos) // BATCH)
 
 
+def too_few(total: int, recipe: Recipe = RECIPE) -> str:
+    """A sentence on a training of so many steps in which the rate never gets to its highest, or
+    nothing.
+    """
+    needed = round(WARM_UP / recipe.warm_up)
+    if total >= needed:
+        return ""
+    return (
+        f"This training has {total:,} steps of up to {BATCH} photos, and the learning rate takes "
+        f"{needed:,} to reach its highest: take {-(-needed // total)} times as many --epochs, or "
+        "more photos."
+    )
+
+
 def rate(step: int, total: int, recipe: Recipe = RECIPE) -> float:
-    """The learning rate of a step, from 0, of so many: a triangle, up and then down to 0."""
+    """The learning rate of a step, from 0, of so many: a triangle, up and then down to 0. In fewer
+    steps than `too_few` asks for it falls before it was at its highest.
+    """
     rise = max(WARM_UP, recipe.warm_up * total)
     return recipe.rate * min(step / rise, (1 - step / total) / (1 - recipe.warm_up))
 
@@ -167,7 +184,8 @@ def optimizer(network: Any, recipe: Recipe = RECIPE) -> Any:
 
 def compile_step(network: Any, optimizer: Any, recipe: Recipe = RECIPE) -> tuple[Any, Any]:
     """Two compiled functions: (photos, labels) → (sum of losses, count right) of a training step,
-    and photos → logits.
+    and photos → logits. The losses are cross-entropies in nats of the labels as they are, as with
+    validation photos; what is learned is that of the smoothed labels.
     """
     one, classes = network.output_shape[-1] == 1, network.output_shape[-1]
     photos = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
@@ -180,18 +198,19 @@ def compile_step(network: Any, optimizer: Any, recipe: Recipe = RECIPE) -> tuple
             logits = network(mobilenets.preprocess(batch), training=True)
             if one:
                 positive = (labels == 1)[:, None]
-                targets = tf.cast(positive, tf.float32) * (1 - smoothing) + smoothing / 2
-                losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+                plain, answers = tf.cast(positive, tf.float32), 2
+                losses = tf.nn.sigmoid_cross_entropy_with_logits
                 right = (logits > 0) == positive
             else:
-                targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-                losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+                plain, answers = tf.one_hot(labels, classes), classes
+                losses = tf.nn.softmax_cross_entropy_with_logits
                 right = tf.argmax(logits, axis=1) == labels
-            loss = tf.reduce_mean(losses)
+            smoothed = plain * (1 - smoothing) + smoothing / answers
+            loss = tf.reduce_mean(losses(smoothed, logits))
         gradients = tape.gradient(loss, variables)
         # To SGD, a gradient taken so many times is a rate so many times as high.
         optimizer.apply([n * g for n, g in zip(times, gradients, strict=True)], variables)
-        return tf.reduce_sum(losses), tf.math.count_nonzero(right)
+        return tf.reduce_sum(losses(plain, logits)), tf.math.count_nonzero(right)
 
     @tf.function(input_signature=[photos])
     def forward(batch):

@@ -25,13 +25,13 @@ WAYS = {
     "rate 0.05, not 0.2": RECIPE._replace(rate=0.05),
     "labels smoothed by 0.1, not 0.2": RECIPE._replace(smoothing=0.1),
     "flips at random, not in turn": RECIPE._replace(alternating=False),
-    "shifts by up to 4 pixels, not 2": RECIPE._replace(shift=8),
+    "shifts by up to 4 pixels, not 2": RECIPE._replace(shift=4),
     "weight decay 5e-3, not 2e-3": RECIPE._replace(decay=5e-3),
     "photos at their full size from the start": RECIPE._replace(small=0),
     "depthwise kernels start no higher in the middle": RECIPE._replace(centre=0),
     "AdamW, not SGD": RECIPE._replace(**ADAMW),
     "all of these": Recipe(
-        **ADAMW, warm_up=0.05, smoothing=0.1, shift=8, alternating=False, small=0, centre=0
+        **ADAMW, warm_up=0.05, smoothing=0.1, shift=4, alternating=False, small=0, centre=0
     ),
 }
 

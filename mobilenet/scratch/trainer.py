@@ -93,7 +93,8 @@ def learn(
     plan: Plan, parts: dict[str, Photos], out: Path, recipe: Recipe = RECIPE
 ) -> tuple[Any, Any, list[dict]]:
     """The network trained on the train photos, with the weights of its best epoch; compiled,
-    photos → logits; and the history, a row an epoch. The test photos are not looked at.
+    photos, uint8 (B, S, S, 3) → logits; and the history, a row an epoch, losses in nats. The test
+    photos are not looked at. What out and UserError are is said at `train`.
     """
     count = learning.steps(parts["train"])
     sizes = learning.sizes(plan, recipe)
@@ -123,7 +124,10 @@ def learn(
             loss, right, seen = loss + float(sums[0]), right + int(sums[1]), seen + len(labels)
         val_loss, val_accuracy = measure(answers(forward, parts["val"], "Val"), parts["val"])
         if not math.isfinite(loss + val_loss):
-            raise UserError(f"The loss is no number any more at epoch {epoch + 1}.")
+            raise UserError(
+                f"The loss is no number any more at epoch {epoch + 1}: train in another folder "
+                "(--out) with another --seed or a larger --alpha."
+            )
         history.append(
             {
                 "epoch": epoch + 1,
@@ -149,7 +153,8 @@ def learn(
 
 def train_head(plan: Plan, network: Any, parts: dict[str, Photos], out: Path) -> int:
     """Train a head on a pretrained backbone's features of the photos, unaugmented, and leave in out
-    what `train` leaves. It takes a minute or so, hence no checkpoint. Returns 0.
+    what `train` leaves, but for the second view. It takes a minute or so, hence no checkpoint.
+    Returns 0.
     """
     start = time.monotonic()
     pooled = {
@@ -198,8 +203,8 @@ def time_left(sizes: list[int], size: int, seconds: float) -> str:
     seconds: as many times as long as there are pixels.
     """
     minutes = round(sum((s / size) ** 2 for s in sizes) * seconds / 60)
-    time = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
-    return f"Epochs left: {len(sizes)}, about {time}."
+    words = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
+    return f"Epochs left: {len(sizes)}, about {words}."
 
 
 def best_epoch(history: list[dict]) -> int:
@@ -290,7 +295,7 @@ def restore(
     try:
         about, *values = read_arrays(path)
         about = json.loads(str(about))
-        made = {name: about["run"][name] for name in run}
+        made = {name: about["run"].get(name) for name in run}  # None: the recipe of then lacked it
         shapes = [tuple(variable.shape) for variable in state]
         if made == run and [value.shape for value in values[:-best]] != shapes:
             raise ValueError
@@ -298,7 +303,8 @@ def restore(
         raise UserError(f"{path} is damaged: delete it and start again.") from error
     if made != run:
         changed = [name for name in run if made[name] != run[name] and name != "files"]
-        other = ", ".join(f"{name} {made[name]!r}" for name in changed) or "other photos"
+        pairs = [f"{name} {made[name]!r}, not {run[name]!r}" for name in changed]
+        other = "; ".join(pairs) or "other photos"
         raise UserError(f"{path} is of another run ({other}): name another folder by --out.")
     for variable, value in zip(state, values, strict=False):
         variable.assign(value)

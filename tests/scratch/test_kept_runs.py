@@ -32,6 +32,13 @@ def test_a_result_holds_together(folder):
     assert result.total == about["photos"]["test"]
     assert about["interval"] == pytest.approx(result.interval, abs=1e-4)
     assert about["machine"]["cores"] > 0
+    told = [result]
+    if "two_views" in about:
+        told.append(Result(about["two_views"]["correct"], about["two_views"]["total"]))
+        assert about["two_views"]["interval"] == pytest.approx(told[1].interval, abs=1e-4)
+    page = (ROOT / "docs" / "from-scratch.md").read_text(encoding="utf-8")
+    for one in told:
+        assert f"| {one.correct:,} of {one.total:,} | {one.share()} | {one.percent()} |" in page
     if plan.model != "head":
         total = cost.totals(cost.count(trainer.build(plan)))
         assert total == (about["multiply_adds"], about["parameters"])

@@ -1,5 +1,6 @@
 """How a network learns from scratch: views, rate, and what learns faster."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from mobilenet.networks import mobilenets
 from mobilenet.scratch import learning
 from mobilenet.scratch.plan import Plan
 from mobilenet.system.engine import keras
-from tests.helpers.drawn import draw
+from tests.helpers.drawn import draw, one_sentence
 
 SEEDS = st.integers(0, 2**32)
 PAD = 2
@@ -115,6 +116,24 @@ def test_two_epochs_show_both_views_of_each_photo(seed, epoch):
     assert np.array_equal(now, learning.mirrored(400, seed, epoch + 2))
 
 
+@given(seed=SEEDS, epoch=st.integers(0, 1000))
+def test_flips_at_random_know_nothing_of_the_epoch_before(seed, epoch):
+    now, then = (learning.mirrored(400, seed, e, alternating=False) for e in (epoch, epoch + 1))
+    for some in (now, then, now ^ then):
+        assert 120 < some.sum() < 280, "about half"
+
+
+def test_a_training_of_too_few_steps_is_told_how_many_it_takes():
+    """As many times its steps as the sentence says, and the rate gets to its highest."""
+    said = learning.too_few(200)
+    times = int(re.search(r"take (\d+) times as many", said)[1])
+    assert "200 steps" in said and one_sentence(said)
+    for total, reached in ((200, False), (200 * times, True)):
+        top = max(learning.rate(step, total) for step in range(total + 1))
+        assert (top == pytest.approx(learning.RECIPE.rate)) == reached
+    assert learning.too_few(200 * times) == ""
+
+
 def test_the_rate_rises_then_falls():
     rates = [learning.rate(step, 2000) for step in range(2001)]
     top = int(np.argmax(rates))
@@ -154,6 +173,25 @@ def test_biases_of_batchnorm_learn_faster(monkeypatch):
         times = learning.RECIPE.bias if name.endswith("beta") else 1
         assert np.allclose(fast[name], times * way, atol=1e-5), name
     assert any(way.any() for name, way in once.items() if name.endswith("beta"))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_loss_that_is_shown_is_that_of_the_labels_as_they_are(classes, monkeypatch):
+    """Of a network that gives all answers the same logit, whatever the smoothing: ln 2 or ln 3. Of
+    one that is sure and right, next to nothing.
+    """
+    photos = draw(8, classes=classes, size=32)
+    monkeypatch.setattr(mobilenets, "V1_BODY", mobilenets.V1_BODY[:2])
+    network = mobilenets.mobilenet_v1(32, 0.25, 1 if classes == 2 else classes, 0.0, 16)
+    step, _ = learning.compile_step(network, learning.optimizer(network))
+    images, labels = photos.images[photos.labels == 1], photos.labels[photos.labels == 1]
+    for high, loss in ((0.0, np.log(classes)), (30.0, 0.0)):
+        kernel, bias = network.trainable_variables[-2:]
+        kernel.assign(np.zeros(kernel.shape))
+        bias.assign([high] if classes == 2 else [0, high, 0])
+        shown, right = step(images, labels)
+        assert float(shown) == pytest.approx(loss * len(labels), abs=1e-4)
+    assert right == len(labels)
 
 
 @pytest.mark.parametrize("build", [mobilenets.mobilenet_v1, mobilenets.mobilenet_v2])

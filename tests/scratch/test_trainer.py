@@ -18,7 +18,7 @@ from mobilenet import ROOT, UserError, evaluate, train
 from mobilenet.inference import classifier
 from mobilenet.networks import mobilenets, pretrained
 from mobilenet.photos import datasets
-from mobilenet.scratch import trainer
+from mobilenet.scratch import learning, trainer
 from mobilenet.scratch.learning import RECIPE
 from mobilenet.scratch.plan import Plan
 from mobilenet.system.progress import ahead
@@ -50,7 +50,7 @@ def weights(out) -> list[np.ndarray]:
 
 
 def test_what_a_run_leaves(undisturbed):
-    out, _, said = undisturbed
+    out, _, said, _ = undisturbed
     rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     for row in rows:
@@ -70,6 +70,7 @@ def test_what_a_run_leaves(undisturbed):
     assert about["val_accuracy"] == best["val_accuracy"]
     assert f"Test photos, asked once: {about['test_correct']} of 36 right" in said
     assert f"mirror images: {about['two_views']['correct']} of 36 right" in said
+    assert "This training has 4 steps" in said
     with Image.open(out / "curves.png") as picture:
         picture.load()
     model, names = classifier.load(out / "model.keras")
@@ -103,20 +104,34 @@ def four_epochs(data, out, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(data, tmp_path_factory):
-    """A run with few blocks, a copy of it as it was when all epochs were done, what it said."""
+    """A run with few blocks, a copy of it as it was when all epochs were done, what it said, what
+    it learned with.
+    """
     out, finish = tmp_path_factory.mktemp("runs") / "undisturbed", trainer.finish
+    batches, compile_step, seen = learning.batches, learning.compile_step, {"sides": []}
 
     def keep(plan, model, p, parts, folder, **about):
         shutil.copytree(folder, folder.parent / "done")
+        seen["rate"] = float(seen["optimizer"].learning_rate)
         finish(plan, model, p, parts, folder, **about)
+
+    def watch_batches(photos, seed, epoch, side, recipe):
+        seen["sides"].append(side)
+        return batches(photos, seed, epoch, side, recipe)
+
+    def watch_step(network, optimizer, recipe):
+        seen.update(network=network, optimizer=optimizer, first=network.get_weights())
+        return compile_step(network, optimizer, recipe)
 
     said, errors = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
         patch.setattr(mobilenets, "V1_BODY", mobilenets.V1_BODY[:BLOCKS])
         patch.setattr(trainer, "finish", keep)
+        patch.setattr(learning, "batches", watch_batches)
+        patch.setattr(learning, "compile_step", watch_step)
         assert train.main(four_epochs(data, out)) == 0
     assert errors.getvalue() == ""
-    return out, out.parent / "done", said.getvalue()
+    return out, out.parent / "done", said.getvalue(), seen
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +151,35 @@ def killed(data, tmp_path_factory):
             process.kill()
         said, errors = process.stdout.read().splitlines(), process.stderr.read()
     assert errors == b""
-    assert [b'"epoch"' in line for line in said] == [False, True, False, True, True]
-    assert said[2] == b"Epochs left: 3, about 1 min."
+    assert [b'"epoch"' in line for line in said] == [False, False, True, False, True, True]
+    assert said[3] == b"Epochs left: 3, about 1 min."
     assert process.returncode == -signal.SIGKILL
     return place
+
+
+def test_what_a_run_learns_with_is_the_recipe(undisturbed):
+    """Not only are there functions for each step of it: a run calls them."""
+    seen = undisturbed[3]
+    network, optimizer = seen["network"], seen["optimizer"]
+    assert seen["sides"] == [24, 24, 32, 32]
+    assert seen["rate"] == pytest.approx(learning.rate(3, 4))
+    first = dict(zip((v.path for v in network.weights), seen["first"], strict=True))
+    depthwise = [layer for layer in network.layers if "Depthwise" in type(layer).__name__]
+    for layer in depthwise:
+        start = first[layer.kernel.path]
+        assert start[1, 1].mean() > start[0].mean() + start[0].std(), "higher in the middle"
+    norms = [layer for layer in network.layers if "BatchNorm" in type(layer).__name__]
+    assert len(norms) > len(depthwise) == BLOCKS
+    assert all(layer.momentum < 0.1 for layer in norms), "the steps are few"
+    decays = {v.path: optimizer._use_weight_decay(v) for v in network.trainable_variables}
+    assert decays == {path: path.endswith("kernel") for path in decays}
+
+
+def test_a_loss_that_is_no_number_ends_the_run(data, few_blocks, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(learning, "rate", lambda *arguments: float("inf"))
+    assert train.main(four_epochs(data, tmp_path / "run")) == 1
+    text = capsys.readouterr().err.strip()
+    assert "another --seed" in text and one_sentence(text)
 
 
 def test_time_left():
@@ -174,7 +214,9 @@ def test_a_run_that_was_killed_before_its_history_was_written(
     assert not (out / "model.keras").exists()
     assert train.main(line) == 1, "a run is there, and --resume was not said"
     head = ["--model", "head", "--data", str(data), "--out", str(out)]
+    capsys.readouterr()
     assert train.main([*head, "--resume"]) == 1, "another kind of run"
+    assert "another folder" in (text := capsys.readouterr().err) and "--resume" not in text
     assert train.main([*line, "--resume"]) == 0
     assert '"epoch"' not in capsys.readouterr().out
     assert len((out / "history.jsonl").read_text().splitlines()) == 4
@@ -215,7 +257,7 @@ def refused(done: subprocess.CompletedProcess, code: int) -> str:
 
 def test_two_views_are_a_photo_and_its_mirror_image(undisturbed, data):
     """What the result says of them, by the saved model, photos mirrored beforehand."""
-    out, _, _ = undisturbed
+    out = undisturbed[0]
     about = json.loads((out / "result.json").read_text())
     model, test = classifier.load(out / "model.keras")[0], datasets.load(str(data), 32, 0)["test"]
     views = [test.images[:], test.images[:][:, :, ::-1]]
@@ -288,7 +330,7 @@ class TestCheckpoints:
         assert np.array_equal(state[0].numpy(), np.arange(3.0))
 
     def test_of_another_run(self, state, saved):
-        with pytest.raises(UserError, match=r"another run \(alpha 0\.25\)"):
+        with pytest.raises(UserError, match=r"another run \(alpha 0\.25, not 0\.5\)"):
             trainer.restore(saved, self.PLAN._replace(alpha=0.5), RECIPE, state, 1)
 
     def test_of_other_photos(self, state, saved):
@@ -296,8 +338,17 @@ class TestCheckpoints:
             trainer.restore(saved, self.PLAN._replace(files=("1", "2", "4")), RECIPE, state, 1)
 
     def test_of_another_recipe(self, state, saved):
-        with pytest.raises(UserError, match=r"another run \(rate 0\.2\)"):
+        with pytest.raises(UserError, match=r"another run \(rate 0\.2, not 0\.1\)"):
             trainer.restore(saved, self.PLAN, RECIPE._replace(rate=0.1), state, 1)
+
+    def test_of_a_recipe_that_lacked_a_step(self, state, saved):
+        with np.load(saved) as file:
+            about, *values = file.values()
+        about = json.loads(str(about))
+        del about["run"]["centre"]
+        np.savez(saved, np.array(json.dumps(about)), *values)
+        with pytest.raises(UserError, match=r"another run \(centre None, not 2\)"):
+            trainer.restore(saved, self.PLAN, RECIPE, state, 1)
 
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
     def test_damaged(self, state, saved, share):
