@@ -295,7 +295,8 @@ def restore(
     try:
         about, *values = read_arrays(path)
         about = json.loads(str(about))
-        made = {name: about["run"].get(name) for name in run}  # None: the recipe of then lacked it
+        then = dict(about["run"])
+        made = {name: then.get(name) for name in run}  # None: the recipe of then lacked it
         shapes = [tuple(variable.shape) for variable in state]
         if made == run and [value.shape for value in values[:-best]] != shapes:
             raise ValueError
